@@ -1,1 +1,3 @@
-//! The library.
+//! Packhorse: a Git server in one process.
+
+pub mod model;

@@ -1,1 +1,1 @@
-//! Tests.
+//! The one integration-test binary.
