@@ -1,3 +1,5 @@
 //! Packhorse: a Git server in one process.
 
 pub mod model;
+pub mod policy;
+pub mod store;

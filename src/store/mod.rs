@@ -1,0 +1,228 @@
+//! The embedded transactional store: every account, key, repository, ref and audit row.
+//!
+//! One file per aggregate, each with its rows, its tables and the functions over them. Functions
+//! that read take [`Reads`], so that they serve a [`Snapshot`] and a [`Transaction`] alike;
+//! functions that write take a [`Transaction`], which only [`Store::commit`] hands out.
+//!
+//! Bounds: [`committer`] bounds the queue and the batch, [`ref_cache`] the snapshots kept.
+//! Invariant: multi-step state is never spread over several transactions.
+//! Not here: who may do what (`policy`), how secrets are made (`auth`), packs (`git`).
+
+use std::{
+    fs::{File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use redb::{Database, ReadableDatabase};
+
+use crate::model::RefSnapshot;
+
+pub mod audit;
+mod codec;
+mod committer;
+pub mod deploy_keys;
+pub mod issuers;
+pub mod memberships;
+mod migrate;
+pub mod namespaces;
+mod ref_cache;
+pub mod refs;
+pub mod repositories;
+pub mod robots;
+mod rows;
+pub mod ssh_keys;
+pub mod tokens;
+pub mod users;
+
+pub use committer::Transaction;
+pub use rows::{Reads, Snapshot};
+
+use committer::Committer;
+use ref_cache::RefCache;
+
+/// The store of one data folder; cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+/// Fields drop in this order: the committer ends its last batch before the file is closed and
+/// the folder is free for the next server.
+struct Inner {
+    committer: Committer,
+    database: Arc<Database>,
+    ref_cache: RefCache,
+    _lock: File,
+}
+
+/// Why a data folder can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another server holds the lock.
+    #[error("another packhorse uses this data folder: {0:?}")]
+    InUse(PathBuf),
+    /// The store was written by a later release; nothing was touched.
+    #[error("store version {found} is newer than {known}, the newest this release knows")]
+    Newer {
+        /// Version of the store.
+        found: u64,
+        /// Newest version of this release.
+        known: u64,
+    },
+    /// The folder or the lock can't be read or made.
+    #[error("data folder {folder:?} can't be used")]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+    /// The database refused.
+    #[error("store can't be opened")]
+    Database(#[source] Box<redb::Error>),
+    /// A migration step could not read what it found.
+    #[error("store can't be migrated from version {from}")]
+    Migration {
+        /// The version the store is still at.
+        from: u64,
+        /// Why.
+        #[source]
+        cause: StoreError,
+    },
+}
+
+/// Why a read or a commit failed; whatever it was, nothing of the commit was stored.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The database failed: disk full, IO error, damaged file.
+    #[error("store failed")]
+    Database(#[source] Arc<redb::Error>),
+    /// A row can't be decoded.
+    #[error("row of table {table} can't be read: {reason}")]
+    Unreadable {
+        /// Name of the table.
+        table: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Rows contradict each other.
+    #[error("store is inconsistent: {0}")]
+    Inconsistent(String),
+    /// The closure given to [`Store::commit`] panicked; the store lives on.
+    #[error("commit panicked")]
+    Panicked,
+    /// The committer has ended; the server is going down.
+    #[error("store is closed")]
+    Closed,
+}
+
+impl StoreError {
+    fn database(cause: impl Into<redb::Error>) -> Self {
+        Self::Database(Arc::new(cause.into()))
+    }
+}
+
+impl Store {
+    /// Opens the store of this data folder, making both when absent and migrating older versions.
+    ///
+    /// # Errors
+    /// When another server uses the folder, the store is newer than this release, or the disk
+    /// refuses; an older store that could not be migrated is left at the version it had.
+    pub fn open(data_folder: &Path) -> Result<Self, OpenError> {
+        let folder = |cause| OpenError::Folder {
+            folder: data_folder.to_owned(),
+            cause,
+        };
+        std::fs::create_dir_all(data_folder).map_err(folder)?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(data_folder.join("lock"))
+            .map_err(folder)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(OpenError::InUse(data_folder.to_owned()));
+            }
+            Err(TryLockError::Error(cause)) => return Err(folder(cause)),
+        }
+        let database = Database::create(data_folder.join("packhorse.redb"))
+            .map_err(|cause| OpenError::Database(Box::new(cause.into())))?;
+        migrate::run(&database, migrate::STEPS)?;
+        File::open(data_folder)
+            .and_then(|opened| opened.sync_all())
+            .map_err(folder)?;
+        let database = Arc::new(database);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                committer: Committer::start(Arc::clone(&database)).map_err(folder)?,
+                database,
+                ref_cache: RefCache::default(),
+                _lock: lock,
+            }),
+        })
+    }
+
+    /// Everything committed so far, as of now; never waits for writers.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let transaction = self
+            .inner
+            .database
+            .begin_read()
+            .map_err(StoreError::database)?;
+        Ok(Snapshot::new(transaction))
+    }
+
+    /// Runs `work` in a write transaction, together with whatever else waits, and returns when it
+    /// is on disk.
+    ///
+    /// `work` must judge before it writes: one that returns an error must have written nothing.
+    /// One that breaks this is rolled back at the price of running its batch again one by one,
+    /// which is also why `work` may run more than once and must depend on nothing but what it
+    /// reads.
+    ///
+    /// # Errors
+    /// What `work` returned, or why its transaction failed; in both cases nothing of it is stored.
+    pub async fn commit<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnMut(&Transaction<'_>) -> Result<T, E> + Send + 'static,
+    {
+        self.inner.committer.commit(work).await
+    }
+
+    /// How many write transactions reached the disk since the store was opened.
+    pub fn transactions_committed(&self) -> u64 {
+        self.inner.committer.transactions_committed()
+    }
+
+    /// The refs of a repository, from the cache unless they changed; `None` when it is gone.
+    ///
+    /// Reads every ref row when the cache has no fresh copy, so call it where blocking is fine
+    /// unless [`Store::refs_if_cached`] answered.
+    ///
+    /// # Errors
+    /// When the database fails or holds a row that can't be read.
+    pub fn refs(&self, repository: u64) -> Result<Option<Arc<RefSnapshot>>, StoreError> {
+        self.inner.ref_cache.fresh(repository, || self.snapshot())
+    }
+
+    /// The refs of a repository if the cache has them as they are now.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn refs_if_cached(&self, repository: u64) -> Result<Option<Arc<RefSnapshot>>, StoreError> {
+        self.inner.ref_cache.cached(repository, &self.snapshot()?)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
