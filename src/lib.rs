@@ -1,5 +1,6 @@
 //! Packhorse: a Git server in one process.
 
+pub mod auth;
 pub mod model;
 pub mod policy;
 pub mod store;
