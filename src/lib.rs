@@ -1,3 +1,4 @@
 //! Packhorse: a Git server in one process.
 
+pub mod git;
 pub mod model;
