@@ -13,7 +13,7 @@ use ureq::{
     tls::{RootCerts, TlsConfig},
 };
 
-use crate::model::{NamespaceName, Secret};
+use crate::model::Secret;
 
 const ANSWER_MAX_BYTES: u64 = 16 << 20;
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -120,12 +120,12 @@ impl Client {
     }
 
     /// Makes the namespace, an organization, unless there is one of this name.
-    pub(super) fn ensure_namespace(&self, name: &NamespaceName) -> Result<(), ClientError> {
+    pub(super) fn ensure_namespace(&self, name: &str) -> Result<(), ClientError> {
         let status = |outcome: &Result<Value, ClientError>| match outcome {
             Err(ClientError::Refused { status, .. }) => Some(*status),
             _ => None,
         };
-        let found = self.get(&["namespaces", name.as_str()], None);
+        let found = self.get(&["namespaces", name], None);
         if status(&found) != Some(StatusCode::NOT_FOUND) {
             return found.map(drop);
         }
