@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod git;
+pub mod hosting;
 pub mod model;
 pub mod policy;
 pub mod store;
