@@ -10,6 +10,7 @@
 #[cfg(test)]
 pub(crate) mod fixture;
 mod packs;
+pub mod receive;
 mod repository;
 
 pub use packs::{Location, ObjectReader, OpenError, PackSet, ReadError};
