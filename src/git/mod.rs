@@ -13,6 +13,7 @@ pub mod fetch;
 pub(crate) mod fixture;
 mod history;
 mod packs;
+pub mod receive;
 mod repository;
 
 pub use packs::{Location, ObjectReader, OpenError, PackSet, ReadError};

@@ -8,7 +8,7 @@
 //! Not here: which packs exist on disk (`repository`), what the objects mean.
 
 mod cache;
-mod delta;
+pub(crate) mod delta;
 mod pack;
 mod reader;
 mod run;
