@@ -274,14 +274,18 @@ pub fn apply(
     actor: &str,
 ) -> Result<RefState, StoreError> {
     let mut state = state(to, repository)?;
+    let mut refs = REFS.open(to)?;
+    let mut order = CREATION_ORDER.open(to)?;
+    let mut history = HISTORY.open(to)?;
     for write in writes {
         let name = write.name.as_str();
-        let old = find(to, repository, name)?;
+        let old = refs.get((repository, name))?;
         match (&old, write.new) {
             (None, None) => continue,
             (Some(row), None) => {
-                REFS.remove(to, (repository, name))?;
-                CREATION_ORDER.remove(to, (repository, row.sequence))?;
+                refs.remove((repository, name))?;
+                let place = (repository, row.sequence);
+                order.remove(place).map_err(StoreError::database)?;
                 state.count = state.count.saturating_sub(1);
             }
             (Some(row), Some(id)) => {
@@ -291,7 +295,7 @@ pub fn apply(
                     updated_at: to.now(),
                     ..row.clone()
                 };
-                REFS.put(to, (repository, name), &moved)?;
+                refs.put((repository, name), &moved)?;
             }
             (None, Some(id)) => {
                 state.last_sequence += 1;
@@ -303,8 +307,9 @@ pub fn apply(
                     updated_at: to.now(),
                     sequence: state.last_sequence,
                 };
-                REFS.put(to, (repository, name), &made)?;
-                CREATION_ORDER.put(to, (repository, made.sequence), name)?;
+                refs.put((repository, name), &made)?;
+                let place = (repository, made.sequence);
+                order.insert(place, name).map_err(StoreError::database)?;
             }
         }
         state.last_move += 1;
@@ -316,7 +321,7 @@ pub fn apply(
             actor: actor.to_owned(),
             at: to.now(),
         };
-        HISTORY.put(to, (repository, state.last_move), &moved)?;
+        history.put((repository, state.last_move), &moved)?;
     }
     state.generation += 1;
     STATES.put(to, repository, &state)?;

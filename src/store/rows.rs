@@ -5,7 +5,7 @@
 
 use std::{borrow::Borrow, marker::PhantomData, ops::RangeBounds};
 
-use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, Value, WriteTransaction};
+use redb::{Key, ReadTransaction, ReadableTable, Table, TableDefinition, Value, WriteTransaction};
 
 use super::{
     StoreError, Transaction,
@@ -257,5 +257,64 @@ impl<K: Key + 'static, R: Record> Rows<K, R> {
             })?
             .into_iter()
             .collect()
+    }
+}
+
+/// A table of encoded rows that stays open for many writes: opening one costs as much as several
+/// of them.
+pub(super) struct OpenRows<'t, K: Key + 'static, R> {
+    name: &'static str,
+    table: Table<'t, K, &'static [u8]>,
+    record: PhantomData<fn() -> R>,
+}
+
+impl<K: Key + 'static, R: Record> Rows<K, R> {
+    pub(super) fn open<'t>(&self, to: &Transaction<'t>) -> Result<OpenRows<'t, K, R>, StoreError> {
+        Ok(OpenRows {
+            name: self.index.name,
+            table: to.table_to_write(self.index.definition)?,
+            record: PhantomData,
+        })
+    }
+}
+
+impl<K: Key + 'static, R: Record> OpenRows<'_, K, R> {
+    pub(super) fn get<'k>(
+        &self,
+        key: impl Borrow<K::SelfType<'k>>,
+    ) -> Result<Option<R>, StoreError> {
+        let found = self.table.get(key).map_err(StoreError::database)?;
+        found
+            .map(|bytes| codec::decode(self.name, bytes.value()))
+            .transpose()
+    }
+
+    pub(super) fn put<'k>(
+        &mut self,
+        key: impl Borrow<K::SelfType<'k>>,
+        row: &R,
+    ) -> Result<(), StoreError> {
+        let bytes = codec::encode(self.name, row)?;
+        self.table
+            .insert(key, bytes.as_slice())
+            .map(drop)
+            .map_err(StoreError::database)
+    }
+
+    pub(super) fn remove<'k>(
+        &mut self,
+        key: impl Borrow<K::SelfType<'k>>,
+    ) -> Result<(), StoreError> {
+        self.table
+            .remove(key)
+            .map(drop)
+            .map_err(StoreError::database)
+    }
+}
+
+impl<K: Key + 'static, V: Value + 'static> Index<K, V> {
+    /// The bare table, for many writes in a row.
+    pub(super) fn open<'t>(&self, to: &Transaction<'t>) -> Result<Table<'t, K, V>, StoreError> {
+        to.table_to_write(self.definition)
     }
 }
