@@ -4,6 +4,7 @@ mod build;
 mod hostile;
 mod limits;
 mod oracle;
+mod tips;
 
 use tempfile::TempDir;
 
