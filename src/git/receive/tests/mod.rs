@@ -1,6 +1,7 @@
 //! What stock git says about the same packs, and packs that no stock git would send.
 
 mod build;
+mod fsck;
 mod hostile;
 mod limits;
 mod oracle;
