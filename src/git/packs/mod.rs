@@ -17,10 +17,12 @@ use std::{path::Path, sync::Arc};
 
 use gix_hash::oid;
 
-pub(crate) use cache::Cache;
+pub(crate) use cache::{Cache, KeyHasher};
+pub(crate) use delta::{Instruction, instructions};
 pub(crate) use pack::{Entry, Pack, Stored};
 pub use pack::{OpenError, ReadError};
 pub use reader::ObjectReader;
+pub(crate) use reader::{DELTA_CHAIN_MAX, Inflater};
 use run::Run;
 
 use crate::model::ObjectFormat;
@@ -172,5 +174,29 @@ impl PackSet {
             position,
             offset: self.pack(pack).offset_at(position),
         }
+    }
+
+    /// A dense number for the object: equal for equal ids, below [`Self::object_count`].
+    pub(crate) fn number(&self, id: &oid) -> Option<u32> {
+        let (pack, position) = self.find(id)?;
+        Some(self.first_number(pack) + position)
+    }
+
+    /// The number of the first object in this pack.
+    pub(crate) fn first_number(&self, pack: u32) -> u32 {
+        self.first_numbers[pack as usize]
+    }
+
+    /// The place that a number stands for.
+    pub(crate) fn location_of(&self, number: u32) -> Location {
+        let pack = self.first_numbers.partition_point(|first| *first <= number) - 1;
+        let position = number - self.first_numbers[pack];
+        self.location(u32::try_from(pack).expect("PACKS_MAX fits"), position)
+    }
+
+    /// The id that a number stands for.
+    pub(crate) fn id_of(&self, number: u32) -> &oid {
+        let pack = self.first_numbers.partition_point(|first| *first <= number) - 1;
+        self.packs[pack].id_at(number - self.first_numbers[pack])
     }
 }
