@@ -1,0 +1,16 @@
+//! The Git engine: immutable packs in, facts and packs out.
+//!
+//! Source: gitformat-pack(5) for what lies on disk.
+//! Invariant: refs never come from here and never go here; callers hand in a
+//! [`RefSnapshot`](crate::model::RefSnapshot) and commit what the engine found elsewhere. Objects
+//! live in packs only; a published pack never changes, and everything its objects refer to exists.
+//! All of it blocks: callers run it on a pool of their own.
+//! Not here: who may read what (`policy`), the words on the wire (`packhorse_protocol`).
+
+#[cfg(test)]
+pub(crate) mod fixture;
+mod packs;
+mod repository;
+
+pub use packs::{Location, ObjectReader, OpenError, PackSet, ReadError};
+pub use repository::{Repositories, Repository, RepositoryError};

@@ -1,0 +1,176 @@
+//! The packs of one repository as an immutable value, and where an object lies in them.
+//!
+//! Source: gitformat-pack(5).
+//! Bounds: [`PackSet::OBJECTS_MAX`] objects and [`PackSet::PACKS_MAX`] packs a repository.
+//! Invariant: packs have a fixed order; the location of an object is its entry in the *first* pack
+//! that holds it. A delta's base lies in the delta's own pack, so following bases from location to
+//! location never goes to a later pack, and chains of deltas can't form a ring across packs.
+//! Not here: which packs exist on disk (`repository`), what the objects mean.
+
+mod cache;
+mod delta;
+mod pack;
+mod reader;
+mod run;
+
+use std::{path::Path, sync::Arc};
+
+use gix_hash::oid;
+
+pub(crate) use cache::Cache;
+pub(crate) use pack::{Entry, Pack, Stored};
+pub use pack::{OpenError, ReadError};
+pub use reader::ObjectReader;
+use run::Run;
+
+use crate::model::ObjectFormat;
+
+/// Where the bytes of an object lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Location {
+    /// Index of the pack in its [`PackSet`].
+    pub pack: u32,
+    /// Index of the object in the pack's sorted list of ids.
+    pub position: u32,
+    /// First byte of the entry in the pack file.
+    pub offset: u64,
+}
+
+/// Open packs in a fixed order, never changed once made; a push makes a new value.
+#[derive(Debug)]
+pub struct PackSet {
+    format: ObjectFormat,
+    packs: Vec<Arc<Pack>>,
+    /// `first_numbers[i]` is how many objects the packs before pack `i` hold; one more than packs.
+    first_numbers: Vec<u32>,
+    runs: Vec<Arc<Run>>,
+}
+
+impl PackSet {
+    /// Most packs one repository may consist of; every pack costs two memory maps.
+    pub const PACKS_MAX: usize = 20_000;
+
+    /// Most objects one repository may hold, duplicates counted.
+    pub const OBJECTS_MAX: u32 = u32::MAX;
+
+    /// No objects at all.
+    pub(crate) fn empty(format: ObjectFormat) -> Self {
+        Self {
+            format,
+            packs: Vec::new(),
+            first_numbers: vec![0],
+            runs: Vec::new(),
+        }
+    }
+
+    /// Opens each pack by the path of its index, the ones with most objects first.
+    pub(crate) fn open(
+        format: ObjectFormat,
+        indices: &[impl AsRef<Path>],
+    ) -> Result<Self, OpenError> {
+        let mut packs = indices
+            .iter()
+            .map(|path| Pack::open(path.as_ref(), format).map(Arc::new))
+            .collect::<Result<Vec<_>, _>>()?;
+        packs.sort_by(|a, b| {
+            b.object_count()
+                .cmp(&a.object_count())
+                .then_with(|| a.index_path().cmp(b.index_path()))
+        });
+        let mut set = Self::empty(format);
+        for pack in packs {
+            set.push(pack)?;
+        }
+        Ok(set)
+    }
+
+    /// This set and one more pack behind the others.
+    pub(crate) fn with(&self, pack: Pack) -> Result<Self, OpenError> {
+        let mut set = Self {
+            format: self.format,
+            packs: self.packs.clone(),
+            first_numbers: self.first_numbers.clone(),
+            runs: self.runs.clone(),
+        };
+        set.push(Arc::new(pack))?;
+        Ok(set)
+    }
+
+    fn push(&mut self, pack: Arc<Pack>) -> Result<(), OpenError> {
+        if self.packs.len() >= Self::PACKS_MAX {
+            return Err(OpenError::TooManyPacks(self.packs.len()));
+        }
+        let first = self.next_number();
+        let next = first
+            .checked_add(pack.object_count())
+            .ok_or(OpenError::TooManyObjects)?;
+        let at = u32::try_from(self.packs.len()).expect("PACKS_MAX fits");
+        self.packs.push(pack);
+        self.first_numbers.push(next);
+        let mut run = Run::of_pack(&self.packs, at);
+        // Each run is kept at least twice as long as the next, so there are few of them and an
+        // object moves into a new run only a logarithmic number of times.
+        while let Some(last) = self.runs.last() {
+            let Some(merged) = Run::merge(&self.packs, last, &run) else {
+                break;
+            };
+            run = merged;
+            self.runs.pop();
+        }
+        self.runs.push(Arc::new(run));
+        Ok(())
+    }
+
+    fn next_number(&self) -> u32 {
+        self.first_numbers.last().copied().unwrap_or_default()
+    }
+
+    /// The hash that names the objects.
+    pub fn format(&self) -> ObjectFormat {
+        self.format
+    }
+
+    /// Objects in all packs; one that lies in two packs counts twice.
+    pub fn object_count(&self) -> u64 {
+        u64::from(self.next_number())
+    }
+
+    /// How many packs there are.
+    pub fn pack_count(&self) -> usize {
+        self.packs.len()
+    }
+
+    /// Whether the object is here.
+    pub fn contains(&self, id: &oid) -> bool {
+        self.find(id).is_some()
+    }
+
+    /// Where the object lies, `None` if it is not here.
+    pub fn locate(&self, id: &oid) -> Option<Location> {
+        self.find(id)
+            .map(|(pack, position)| self.location(pack, position))
+    }
+
+    pub(crate) fn packs(&self) -> &[Arc<Pack>] {
+        &self.packs
+    }
+
+    pub(crate) fn pack(&self, index: u32) -> &Pack {
+        &self.packs[index as usize]
+    }
+
+    fn find(&self, id: &oid) -> Option<(u32, u32)> {
+        if id.kind() != self.format.kind() {
+            return None;
+        }
+        self.runs.iter().find_map(|run| run.find(&self.packs, id))
+    }
+
+    fn location(&self, pack: u32, position: u32) -> Location {
+        Location {
+            pack,
+            position,
+            offset: self.pack(pack).offset_at(position),
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! One open pack: a mapped pack file and its mapped index.
+//!
+//! Source: gitformat-pack(5).
+//! Invariant: the files never change while open; they may be deleted, the maps stay.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use gix_hash::oid;
+use gix_object::Kind;
+
+use super::run::{first_not_below, key_of};
+use crate::model::{ObjectFormat, ObjectId};
+
+/// Why the packs of a repository can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A folder or file could not be read or made.
+    #[error("cannot open {}", path.display())]
+    Io {
+        /// Which one.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A pack or index is damaged or missing.
+    #[error("cannot use pack file {}", path.display())]
+    Pack {
+        /// Which one.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Pack and index disagree on how many objects there are.
+    #[error("pack of {in_pack} objects has an index of {in_index}: {}", path.display())]
+    CountsDiffer {
+        /// The index.
+        path: PathBuf,
+        /// By the pack's header.
+        in_pack: u32,
+        /// By the index.
+        in_index: u32,
+    },
+    /// The packs together hold more than [`PackSet::OBJECTS_MAX`](super::PackSet::OBJECTS_MAX).
+    #[error("more than {max} objects in one repository", max = super::PackSet::OBJECTS_MAX)]
+    TooManyObjects,
+    /// There are [`PackSet::PACKS_MAX`](super::PackSet::PACKS_MAX) packs already.
+    #[error("{0} packs in one repository, no more allowed")]
+    TooManyPacks(usize),
+}
+
+/// Why an object can't be read although its pack lists it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The bytes on disk are not what they should be.
+    #[error("pack {pack} is damaged at byte {offset}: {reason}")]
+    Damaged {
+        /// File name of the index.
+        pack: String,
+        /// Where the entry begins.
+        offset: u64,
+        /// What does not fit.
+        reason: &'static str,
+    },
+    /// The object is larger than this reader may hold in memory.
+    #[error("object of {size} bytes, at most {max} can be read")]
+    TooLarge {
+        /// Bytes of the object.
+        size: u64,
+        /// Bytes allowed.
+        max: u64,
+    },
+    /// Something refers to an object that is nowhere.
+    #[error("object {0} is missing")]
+    Missing(ObjectId),
+    /// An object is not what another one says it is, or can't be parsed as it.
+    #[error("object {id} is not a well-formed {expected}")]
+    Malformed {
+        /// The object.
+        id: ObjectId,
+        /// What it ought to be.
+        expected: Kind,
+    },
+}
+
+/// A pack and its index, both mapped.
+pub(crate) struct Pack {
+    data: gix_pack::data::File,
+    index: gix_pack::index::File,
+}
+
+/// The head of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// How the object is stored.
+    pub(crate) stored: Stored,
+    /// Inflated bytes of the entry: of the object or of the delta.
+    pub(crate) size: u64,
+    /// First byte of the deflated data in the pack file.
+    pub(crate) data_offset: u64,
+}
+
+/// Whole or as a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stored {
+    /// All of it.
+    Whole(Kind),
+    /// A delta against the entry at this offset of the same pack.
+    OffsetDelta(u64),
+    /// A delta against this object, which lies in the same pack.
+    ReferenceDelta(ObjectId),
+}
+
+impl Pack {
+    /// Opens the index at this path and the pack beside it.
+    pub(crate) fn open(index_path: &Path, format: ObjectFormat) -> Result<Self, OpenError> {
+        let refused =
+            |path: &Path, source: Box<dyn std::error::Error + Send + Sync>| OpenError::Pack {
+                path: path.to_owned(),
+                source,
+            };
+        let index = gix_pack::index::File::at(index_path, format.kind())
+            .map_err(|source| refused(index_path, source.into()))?;
+        let path = index_path.with_extension("pack");
+        let data = gix_pack::data::File::at(&path, format.kind())
+            .map_err(|source| refused(&path, source.into()))?;
+        if index.num_objects() != data.num_objects() {
+            return Err(OpenError::CountsDiffer {
+                path: index_path.to_owned(),
+                in_pack: data.num_objects(),
+                in_index: index.num_objects(),
+            });
+        }
+        Ok(Self { data, index })
+    }
+
+    pub(crate) fn index_path(&self) -> &Path {
+        self.index.path()
+    }
+
+    pub(crate) fn object_count(&self) -> u32 {
+        self.index.num_objects()
+    }
+
+    /// Position of the object among the sorted ids.
+    pub(crate) fn find(&self, id: &oid) -> Option<u32> {
+        let count = self.object_count();
+        let key = key_of(id);
+        #[expect(clippy::cast_possible_truncation, reason = "below a count of 32 bits")]
+        let key_at = |at: usize| key_of(self.id_at(at as u32));
+        let first = u32::try_from(first_not_below(count as usize, key, key_at)).ok()?;
+        (first..count)
+            .take_while(|position| key_of(self.id_at(*position)) == key)
+            .find(|position| self.id_at(*position) == id)
+    }
+
+    pub(crate) fn id_at(&self, position: u32) -> &oid {
+        self.index.oid_at_index(position)
+    }
+
+    pub(crate) fn offset_at(&self, position: u32) -> u64 {
+        self.index.pack_offset_at_index(position)
+    }
+
+    /// These bytes of the pack file.
+    pub(crate) fn bytes(&self, range: std::ops::Range<u64>) -> Result<&[u8], ReadError> {
+        let start = range.start;
+        self.data
+            .entry_slice(range)
+            .ok_or_else(|| self.damaged(start, "entry reaches beyond the file"))
+    }
+
+    /// The first byte behind the last entry.
+    pub(crate) fn end(&self) -> u64 {
+        self.data.pack_end() as u64
+    }
+
+    /// Parses the head of the entry that begins at `offset`.
+    pub(crate) fn entry(&self, offset: u64) -> Result<Entry, ReadError> {
+        /// Longest head: ten bytes of size, then an id or a distance.
+        const HEAD_MAX: u64 = 10 + 32;
+        let head = self.bytes(offset..self.end().min(offset.saturating_add(HEAD_MAX)))?;
+        let parsed = gix_pack::data::Entry::from_bytes(head, offset, self.data.object_hash())
+            .map_err(|_| self.damaged(offset, "entry has no valid head"))?;
+        use gix_pack::data::entry::Header;
+        let stored = match parsed.header {
+            Header::Commit => Stored::Whole(Kind::Commit),
+            Header::Tree => Stored::Whole(Kind::Tree),
+            Header::Blob => Stored::Whole(Kind::Blob),
+            Header::Tag => Stored::Whole(Kind::Tag),
+            Header::RefDelta { base_id } => Stored::ReferenceDelta(base_id),
+            Header::OfsDelta { base_distance } => Stored::OffsetDelta(
+                offset
+                    .checked_sub(base_distance)
+                    .filter(|base| *base < offset)
+                    .ok_or_else(|| self.damaged(offset, "base lies outside of the pack"))?,
+            ),
+        };
+        Ok(Entry {
+            stored,
+            size: parsed.decompressed_size,
+            data_offset: parsed.data_offset,
+        })
+    }
+
+    /// Where the base of an entry begins, `None` if it is stored whole.
+    pub(crate) fn base_offset(&self, offset: u64, entry: &Entry) -> Result<Option<u64>, ReadError> {
+        match entry.stored {
+            Stored::Whole(_) => Ok(None),
+            Stored::OffsetDelta(base) => Ok(Some(base)),
+            Stored::ReferenceDelta(id) => {
+                let position = self
+                    .find(&id)
+                    .ok_or_else(|| self.damaged(offset, "base is not in the pack"))?;
+                Ok(Some(self.offset_at(position)))
+            }
+        }
+    }
+
+    pub(crate) fn damaged(&self, offset: u64, reason: &'static str) -> ReadError {
+        let name = self.index_path().file_name().unwrap_or_default();
+        ReadError::Damaged {
+            pack: name.to_string_lossy().into_owned(),
+            offset,
+            reason,
+        }
+    }
+}
+
+impl fmt::Debug for Pack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pack").field(&self.index_path()).finish()
+    }
+}

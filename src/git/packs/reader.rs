@@ -1,0 +1,312 @@
+//! Reads objects out of a pack set: inflates entries and applies chains of deltas.
+//!
+//! Bounds: [`ObjectReader::CACHE_BYTES`] of bases are remembered; an object of more than
+//! [`ObjectReader::OBJECT_BYTES_MAX`] is refused; a chain is at most [`DELTA_CHAIN_MAX`] long.
+//! Invariant: what is returned was read from the snapshot of packs that the reader began with.
+
+use std::sync::Arc;
+
+use gix_hash::oid;
+use gix_object::{Data, Kind};
+
+use super::{Cache, Entry, Location, Pack, PackSet, ReadError, Stored, delta};
+#[cfg(test)]
+use crate::model::ObjectId;
+
+/// Most deltas between an object and the whole entry it is made from; git writes at most 4,095.
+pub(crate) const DELTA_CHAIN_MAX: usize = 4_095;
+
+/// Inflates entries; owns the decoder, which is costly to make and free to use again.
+#[derive(Default)]
+pub(crate) struct Inflater {
+    state: gix_zlib::Inflate,
+}
+
+impl Inflater {
+    /// Replaces `output` by the inflated bytes of the entry at `offset`.
+    pub(crate) fn whole(
+        &mut self,
+        pack: &Pack,
+        offset: u64,
+        entry: &Entry,
+        output: &mut Vec<u8>,
+    ) -> Result<(), ReadError> {
+        let size = usize::try_from(entry.size)
+            .ok()
+            .filter(|size| *size as u64 <= ObjectReader::OBJECT_BYTES_MAX)
+            .ok_or(ReadError::TooLarge {
+                size: entry.size,
+                max: ObjectReader::OBJECT_BYTES_MAX,
+            })?;
+        let input = pack.bytes(entry.data_offset..pack.end())?;
+        // A byte deflates to no less than a thousandth of itself, so that a head that lies can't
+        // make us reserve more than a thousand times what is there.
+        if size / 1100 > input.len() {
+            return Err(pack.damaged(offset, "entry is larger than its data can be"));
+        }
+        output.resize(size, 0);
+        self.state.reset();
+        match self.state.once(input, output) {
+            Ok((gix_zlib::Status::StreamEnd, _, written)) if written == size => Ok(()),
+            Ok(_) => Err(pack.damaged(offset, "entry has another size than its head says")),
+            Err(_) => Err(pack.damaged(offset, "entry does not inflate")),
+        }
+    }
+
+    /// Fills `output` with as many of the first inflated bytes as there are; answers how many.
+    pub(crate) fn prefix(
+        &mut self,
+        pack: &Pack,
+        offset: u64,
+        entry: &Entry,
+        output: &mut [u8],
+    ) -> Result<usize, ReadError> {
+        let input = pack.bytes(entry.data_offset..pack.end())?;
+        self.state.reset();
+        match self.state.prefix(input, output) {
+            Ok((_, _, written)) => Ok(written),
+            Err(_) => Err(pack.damaged(offset, "entry does not inflate")),
+        }
+    }
+}
+
+/// Reads objects from one snapshot of packs. Make one for each blocking task.
+pub struct ObjectReader {
+    packs: Arc<PackSet>,
+    inflater: Inflater,
+    bases: Cache<Arc<Vec<u8>>>,
+    delta: Vec<u8>,
+    chain: Vec<(u64, Entry)>,
+}
+
+impl ObjectReader {
+    /// Delta bases remembered by default, in bytes.
+    pub const CACHE_BYTES: usize = 32 << 20;
+
+    /// Largest object that is read into memory, in bytes.
+    pub const OBJECT_BYTES_MAX: u64 = 2 << 30;
+
+    /// A reader that remembers [`Self::CACHE_BYTES`] of bases.
+    pub fn new(packs: Arc<PackSet>) -> Self {
+        Self::with_cache_bytes(packs, Self::CACHE_BYTES)
+    }
+
+    /// A reader that remembers this many bytes of bases.
+    pub fn with_cache_bytes(packs: Arc<PackSet>, bytes: usize) -> Self {
+        Self {
+            packs,
+            inflater: Inflater::default(),
+            bases: Cache::new(bytes),
+            delta: Vec::new(),
+            chain: Vec::new(),
+        }
+    }
+
+    /// The packs it reads from.
+    pub fn packs(&self) -> &Arc<PackSet> {
+        &self.packs
+    }
+
+    /// Replaces `buffer` by the object's bytes; `None` if there is no such object.
+    ///
+    /// # Errors
+    /// When the pack is damaged or the object too large.
+    pub fn find<'a>(
+        &mut self,
+        id: &oid,
+        buffer: &'a mut Vec<u8>,
+    ) -> Result<Option<Data<'a>>, ReadError> {
+        let Some(location) = self.packs.locate(id) else {
+            return Ok(None);
+        };
+        let kind = self.read(location, buffer)?;
+        Ok(Some(Data::new(buffer, kind, id.kind())))
+    }
+
+    /// As [`Self::find`], for an object that something refers to.
+    ///
+    /// # Errors
+    /// As [`Self::find`], and when there is no such object.
+    pub fn require<'a>(
+        &mut self,
+        id: &oid,
+        buffer: &'a mut Vec<u8>,
+    ) -> Result<Data<'a>, ReadError> {
+        self.find(id, buffer)?
+            .ok_or_else(|| ReadError::Missing(id.to_owned()))
+    }
+
+    /// What kind of object it is, told by the heads of its entries alone.
+    ///
+    /// # Errors
+    /// When the pack is damaged.
+    pub fn kind(&mut self, id: &oid) -> Result<Option<Kind>, ReadError> {
+        self.packs
+            .locate(id)
+            .map(|location| self.kind_at(location))
+            .transpose()
+    }
+
+    /// As [`Self::kind`], for a known place.
+    ///
+    /// # Errors
+    /// When the pack is damaged.
+    pub fn kind_at(&mut self, location: Location) -> Result<Kind, ReadError> {
+        let pack = self.packs.pack(location.pack);
+        let mut offset = location.offset;
+        for _ in 0..=DELTA_CHAIN_MAX {
+            let entry = pack.entry(offset)?;
+            if let Stored::Whole(kind) = entry.stored {
+                return Ok(kind);
+            }
+            offset = pack.base_offset(offset, &entry)?.unwrap_or(offset);
+        }
+        Err(pack.damaged(location.offset, "chain of deltas is too long"))
+    }
+
+    /// Bytes of the object, told without inflating more than the first few of them.
+    ///
+    /// # Errors
+    /// When the pack is damaged.
+    pub fn size(&mut self, id: &oid) -> Result<Option<u64>, ReadError> {
+        self.packs
+            .locate(id)
+            .map(|location| self.size_at(location))
+            .transpose()
+    }
+
+    /// As [`Self::size`], for a known place.
+    ///
+    /// # Errors
+    /// When the pack is damaged.
+    pub fn size_at(&mut self, location: Location) -> Result<u64, ReadError> {
+        let pack = self.packs.pack(location.pack);
+        let entry = pack.entry(location.offset)?;
+        if let Stored::Whole(_) = entry.stored {
+            return Ok(entry.size);
+        }
+        /// Two sizes of at most ten bytes each lead every delta.
+        const SIZES_MAX: usize = 20;
+        let mut head = [0; SIZES_MAX];
+        let written = self
+            .inflater
+            .prefix(pack, location.offset, &entry, &mut head)?;
+        match delta::instructions(&head[..written]) {
+            Some((_, size, _)) => Ok(size as u64),
+            None => Err(pack.damaged(location.offset, "delta has no valid head")),
+        }
+    }
+
+    /// Replaces `buffer` by the bytes of the object at a known place.
+    ///
+    /// # Errors
+    /// When the pack is damaged or the object too large.
+    pub fn read(&mut self, location: Location, buffer: &mut Vec<u8>) -> Result<Kind, ReadError> {
+        let kind = self.kind_at(location)?;
+        let packs = Arc::clone(&self.packs);
+        let pack = packs.pack(location.pack);
+        let mut offset = location.offset;
+        self.chain.clear();
+        let mut base = loop {
+            if let Some(base) = self.bases.get(location.pack, offset) {
+                break Arc::clone(base);
+            }
+            let entry = pack.entry(offset)?;
+            let Some(next) = pack.base_offset(offset, &entry)? else {
+                if self.chain.is_empty() {
+                    self.inflater.whole(pack, offset, &entry, buffer)?;
+                    return Ok(kind);
+                }
+                let mut bytes = Vec::new();
+                self.inflater.whole(pack, offset, &entry, &mut bytes)?;
+                break self.remember(location.pack, offset, bytes);
+            };
+            self.chain.push((offset, entry));
+            offset = next;
+        };
+        while let Some((offset, entry)) = self.chain.pop() {
+            self.inflater.whole(pack, offset, &entry, &mut self.delta)?;
+            let (_, size, _) = delta::instructions(&self.delta)
+                .ok_or_else(|| pack.damaged(offset, "delta has no valid head"))?;
+            if size as u64 > Self::OBJECT_BYTES_MAX {
+                return Err(ReadError::TooLarge {
+                    size: size as u64,
+                    max: Self::OBJECT_BYTES_MAX,
+                });
+            }
+            let last = self.chain.is_empty();
+            let mut bytes = if last {
+                std::mem::take(buffer)
+            } else {
+                Vec::new()
+            };
+            bytes.clear();
+            delta::apply(&base, &self.delta, &mut bytes)
+                .ok_or_else(|| pack.damaged(offset, "delta does not fit its base"))?;
+            if last {
+                *buffer = bytes;
+                return Ok(kind);
+            }
+            base = self.remember(location.pack, offset, bytes);
+        }
+        buffer.clear();
+        buffer.extend_from_slice(&base);
+        Ok(kind)
+    }
+
+    fn remember(&mut self, pack: u32, offset: u64, bytes: Vec<u8>) -> Arc<Vec<u8>> {
+        let bytes = Arc::new(bytes);
+        let length = bytes.len();
+        self.bases.insert(pack, offset, Arc::clone(&bytes), length);
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::fixture::Stock;
+
+    fn check_all(stock: &Stock, cache_bytes: usize) {
+        let (_folder, repository) = stock.opened();
+        let mut reader = ObjectReader::with_cache_bytes(repository.packs(), cache_bytes);
+        let mut buffer = Vec::new();
+        let ids = stock.all_ids();
+        assert!(ids.len() > 100);
+        for id in ids {
+            let kind = stock.git(["cat-file", "-t", &id.to_string()]);
+            let bytes = stock.git_with_input(["cat-file", &kind, &id.to_string()], b"");
+            assert_eq!(reader.kind(&id).unwrap().unwrap().to_string(), kind);
+            assert_eq!(reader.size(&id), Ok(Some(bytes.len() as u64)));
+            let data = reader.find(&id, &mut buffer).unwrap().unwrap();
+            assert_eq!(
+                (data.kind.to_string(), data.data),
+                (kind, &bytes[..]),
+                "{id}"
+            );
+        }
+        let nowhere = ObjectId::null(stock.format().kind());
+        assert_eq!(reader.find(&nowhere, &mut buffer), Ok(None));
+        assert_eq!(
+            reader.require(&nowhere, &mut buffer),
+            Err(ReadError::Missing(nowhere))
+        );
+    }
+
+    #[test]
+    fn every_object_reads_as_git_reads_it_with_and_without_a_cache() {
+        for stock in Stock::each() {
+            let stock = stock.with_history(40);
+            check_all(&stock, ObjectReader::CACHE_BYTES);
+            check_all(&stock, 0);
+        }
+    }
+
+    #[test]
+    fn reference_deltas_read_like_offset_deltas() {
+        let stock = Stock::new(crate::model::ObjectFormat::Sha1).with_history(40);
+        stock.git(["config", "repack.useDeltaBaseOffset", "false"]);
+        stock.git(["repack", "-q", "-a", "-d"]);
+        check_all(&stock, ObjectReader::CACHE_BYTES);
+    }
+}

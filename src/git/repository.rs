@@ -1,0 +1,379 @@
+//! Repositories on disk, opened once and shared.
+//!
+//! Source: the folder layout is git's own (`objects/pack`, `objects/info`) and an `incoming` folder
+//! for pushes under way.
+//! Bounds: [`Repositories`] keeps as many repositories open as its capacity says, besides those in use.
+//! Invariant: there is at most one live [`Repository`] for a folder, so that a pack published
+//! through it is seen by everybody who asks after that; readers keep the [`PackSet`] they began with.
+//! Not here: refs, names, rights (`store`); making packs (`receive`).
+
+use std::{
+    collections::HashMap,
+    fs,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak},
+};
+
+use lru::LruCache;
+
+use super::packs::{OpenError, Pack, PackSet};
+use crate::model::ObjectFormat;
+
+/// One open repository; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Repository(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    folder: PathBuf,
+    format: ObjectFormat,
+    packs: RwLock<Arc<PackSet>>,
+    /// Held while a pack is added, so that two pushes at once lose none.
+    adding: Mutex<()>,
+}
+
+impl Repository {
+    /// Makes the folders of an empty repository, flushed to disk, and opens it.
+    ///
+    /// # Errors
+    /// When a folder can't be made; those made so far stay.
+    pub fn create(folder: &Path, format: ObjectFormat) -> Result<Self, OpenError> {
+        let objects = folder.join("objects");
+        let made = [
+            objects.join("pack"),
+            objects.join("info"),
+            folder.join("incoming"),
+        ];
+        for path in &made {
+            fs::create_dir_all(path).map_err(|source| io(path, source))?;
+        }
+        for path in made.iter().map(PathBuf::as_path).chain([&*objects, folder]) {
+            flush_folder(path)?;
+        }
+        if let Some(parent) = folder.parent() {
+            flush_folder(parent)?;
+        }
+        Self::open(folder, format)
+    }
+
+    /// Opens all packs of a repository.
+    ///
+    /// # Errors
+    /// When the folder is not one, or a pack with an index can't be used.
+    pub fn open(folder: &Path, format: ObjectFormat) -> Result<Self, OpenError> {
+        let pack_folder = folder.join("objects/pack");
+        let mut indices = Vec::new();
+        for entry in fs::read_dir(&pack_folder).map_err(|source| io(&pack_folder, source))? {
+            let path = entry.map_err(|source| io(&pack_folder, source))?.path();
+            let named_so = path
+                .file_name()
+                .is_some_and(|name| name.as_encoded_bytes().starts_with(b"pack-"));
+            if named_so && path.extension().is_some_and(|extension| extension == "idx") {
+                indices.push(path);
+            }
+        }
+        Ok(Self(Arc::new(Inner {
+            folder: folder.to_owned(),
+            format,
+            packs: RwLock::new(Arc::new(PackSet::open(format, &indices)?)),
+            adding: Mutex::new(()),
+        })))
+    }
+
+    /// The hash that names the objects.
+    pub fn format(&self) -> ObjectFormat {
+        self.0.format
+    }
+
+    /// Where it lies.
+    pub fn folder(&self) -> &Path {
+        &self.0.folder
+    }
+
+    /// The packs as of now; later pushes do not change this value.
+    pub fn packs(&self) -> Arc<PackSet> {
+        let packs = self.0.packs.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&packs)
+    }
+
+    /// Opens a pack that was moved into `objects/pack` and lets everybody see it from now on.
+    ///
+    /// A pack that is known already changes nothing.
+    ///
+    /// # Errors
+    /// When the pack can't be opened; the packs seen so far stay.
+    pub fn add_pack(&self, index_path: &Path) -> Result<(), OpenError> {
+        let _adding = lock(&self.0.adding);
+        let packs = self.packs();
+        let known = |pack: &Arc<Pack>| pack.index_path().file_name() == index_path.file_name();
+        if packs.packs().iter().any(known) {
+            return Ok(());
+        }
+        let packs = packs.with(Pack::open(index_path, self.0.format)?)?;
+        *self.0.packs.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(packs);
+        Ok(())
+    }
+}
+
+/// Why a repository can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum RepositoryError {
+    /// The name of a folder is 32 lower-case hexadecimal digits, nothing else.
+    #[error("repository folder name {0:?} is not 32 hexadecimal digits")]
+    NotAUuid(String),
+    /// Its packs can't be opened or its folders not be made.
+    #[error("cannot open repository {uuid}")]
+    Open {
+        /// Which repository.
+        uuid: String,
+        /// Why.
+        #[source]
+        source: OpenError,
+    },
+    /// Its folder can't be removed.
+    #[error("cannot delete repository {uuid}")]
+    Delete {
+        /// Which repository.
+        uuid: String,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// All repositories below one folder; the latest used stay open.
+#[derive(Debug)]
+pub struct Repositories {
+    root: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    recent: LruCache<String, Repository>,
+    /// Every repository that somebody may hold, so that none is opened twice.
+    live: HashMap<String, Arc<Mutex<Weak<Inner>>>>,
+}
+
+impl Repositories {
+    /// Looks for repositories below `root` and keeps up to `capacity` unused ones open.
+    pub fn new(root: &Path, capacity: NonZeroUsize) -> Self {
+        Self {
+            root: root.to_owned(),
+            state: Mutex::new(State {
+                recent: LruCache::new(capacity),
+                live: HashMap::new(),
+            }),
+        }
+    }
+
+    /// The repository of this name, opened if it is not open.
+    ///
+    /// # Errors
+    /// When the name is no name or the repository can't be opened.
+    pub fn get(&self, uuid: &str, format: ObjectFormat) -> Result<Repository, RepositoryError> {
+        self.get_or(uuid, |folder| Repository::open(folder, format))
+    }
+
+    /// Makes a repository, or opens the one that is there.
+    ///
+    /// # Errors
+    /// When the name is no name or a folder can't be made.
+    pub fn create(&self, uuid: &str, format: ObjectFormat) -> Result<Repository, RepositoryError> {
+        self.get_or(uuid, |folder| {
+            let parent = folder.parent().unwrap_or(&self.root);
+            fs::create_dir_all(parent).map_err(|source| io(parent, source))?;
+            flush_folder(&self.root)?;
+            Repository::create(folder, format)
+        })
+    }
+
+    /// Removes a repository and all its files; who reads from it goes on reading.
+    ///
+    /// # Errors
+    /// When the name is no name or a file can't be removed. A repository that is not there is no error.
+    pub fn delete(&self, uuid: &str) -> Result<(), RepositoryError> {
+        let folder = self.folder(uuid)?;
+        {
+            let mut state = lock(&self.state);
+            state.recent.pop(uuid);
+            state.live.remove(uuid);
+        }
+        match fs::remove_dir_all(&folder) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(RepositoryError::Delete {
+                    uuid: uuid.to_owned(),
+                    source,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn folder(&self, uuid: &str) -> Result<PathBuf, RepositoryError> {
+        let hexadecimal = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if uuid.len() != 32 || !uuid.bytes().all(hexadecimal) {
+            return Err(RepositoryError::NotAUuid(uuid.to_owned()));
+        }
+        Ok(self.root.join(&uuid[..2]).join(uuid))
+    }
+
+    fn get_or(
+        &self,
+        uuid: &str,
+        open: impl FnOnce(&Path) -> Result<Repository, OpenError>,
+    ) -> Result<Repository, RepositoryError> {
+        let slot = {
+            let mut state = lock(&self.state);
+            if let Some(repository) = state.recent.get(uuid) {
+                return Ok(repository.clone());
+            }
+            state.slot(uuid)
+        };
+        // Only those who want this very repository wait while it is being opened.
+        let mut live = lock(&slot);
+        let repository = match live.upgrade() {
+            Some(inner) => Repository(inner),
+            None => {
+                let folder = self.folder(uuid)?;
+                let repository = open(&folder).map_err(|source| RepositoryError::Open {
+                    uuid: uuid.to_owned(),
+                    source,
+                })?;
+                *live = Arc::downgrade(&repository.0);
+                repository
+            }
+        };
+        lock(&self.state)
+            .recent
+            .put(uuid.to_owned(), repository.clone());
+        Ok(repository)
+    }
+}
+
+impl State {
+    fn slot(&mut self, uuid: &str) -> Arc<Mutex<Weak<Inner>>> {
+        // Forget the dead ones whenever there may be more of them than of the living. A slot with
+        // a second holder may be locked, by one who waits for this state: don't wait for it.
+        if self.live.len() > 2 * self.recent.cap().get() {
+            self.live
+                .retain(|_, slot| Arc::strong_count(slot) > 1 || lock(slot).strong_count() > 0);
+        }
+        Arc::clone(self.live.entry(uuid.to_owned()).or_default())
+    }
+}
+
+fn io(path: &Path, source: std::io::Error) -> OpenError {
+    OpenError::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Makes the entries of a folder survive a power cut.
+fn flush_folder(path: &Path) -> Result<(), OpenError> {
+    fs::File::open(path)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|source| io(path, source))
+}
+
+/// No code panics while it holds one of these locks and leaves half a change behind.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::{ObjectReader, fixture::Stock};
+
+    const UUID: &str = "0123456789abcdef0123456789abcdef";
+
+    fn copy_packs(stock: &Stock, repository: &Repository) -> Vec<PathBuf> {
+        let pack_folder = repository.folder().join("objects/pack");
+        let copy = |index: &PathBuf| {
+            let target = pack_folder.join(index.file_name().unwrap());
+            fs::copy(index.with_extension("pack"), target.with_extension("pack")).unwrap();
+            fs::copy(index, &target).unwrap();
+            target
+        };
+        stock.indices().iter().map(copy).collect()
+    }
+
+    #[test]
+    fn a_pack_added_is_seen_by_everybody_but_not_in_a_snapshot_taken_before() {
+        for stock in Stock::each() {
+            let stock = stock.with_history(12);
+            let root = tempfile::TempDir::new().unwrap();
+            let repositories = Repositories::new(root.path(), NonZeroUsize::MIN);
+            let repository = repositories.create(UUID, stock.format()).unwrap();
+            let before = repository.packs();
+            let indices = copy_packs(&stock, &repository);
+            for index in indices.iter().chain(&indices) {
+                repository.add_pack(index).unwrap();
+            }
+            let ids = stock.all_ids();
+            let other = repositories.get(UUID, stock.format()).unwrap().packs();
+            assert_eq!(other.pack_count(), indices.len());
+            assert!(ids.iter().all(|id| other.contains(id)));
+            assert!(!ids.iter().any(|id| before.contains(id)));
+            let reopened = Repository::open(repository.folder(), stock.format()).unwrap();
+            assert_eq!(reopened.packs().object_count(), ids.len() as u64);
+        }
+    }
+
+    #[test]
+    fn a_repository_pushed_out_of_the_cache_is_still_the_same_while_somebody_holds_it() {
+        let root = tempfile::TempDir::new().unwrap();
+        let repositories = Repositories::new(root.path(), NonZeroUsize::MIN);
+        let format = ObjectFormat::Sha1;
+        let held = repositories.create(UUID, format).unwrap();
+        for n in 0..10 {
+            repositories.create(&format!("{n:032x}"), format).unwrap();
+        }
+        let again = repositories.get(UUID, format).unwrap();
+        assert!(Arc::ptr_eq(&held.0, &again.0));
+        assert!(lock(&repositories.state).live.len() <= 4);
+    }
+
+    #[test]
+    fn readers_go_on_when_a_repository_is_deleted() {
+        let stock = Stock::new(ObjectFormat::Sha1).with_history(12);
+        let root = tempfile::TempDir::new().unwrap();
+        let repositories = Repositories::new(root.path(), NonZeroUsize::MIN);
+        let repository = repositories.create(UUID, stock.format()).unwrap();
+        for index in copy_packs(&stock, &repository) {
+            repository.add_pack(&index).unwrap();
+        }
+        let mut reader = ObjectReader::new(repository.packs());
+        repositories.delete(UUID).unwrap();
+        repositories.delete(UUID).unwrap();
+        assert!(!repository.folder().exists());
+        assert!(repositories.get(UUID, stock.format()).is_err());
+        let mut buffer = Vec::new();
+        for id in stock.all_ids() {
+            assert!(reader.find(&id, &mut buffer).unwrap().is_some());
+        }
+    }
+
+    #[test]
+    fn a_name_that_could_leave_the_root_is_refused() {
+        let root = tempfile::TempDir::new().unwrap();
+        let repositories = Repositories::new(root.path(), NonZeroUsize::MIN);
+        for name in [
+            "",
+            "..",
+            "../../etc",
+            &UUID.to_uppercase(),
+            &UUID[1..],
+            "/0123456789abcdef0123456789abcde",
+        ] {
+            let refused = repositories.create(name, ObjectFormat::Sha1);
+            assert!(
+                matches!(refused, Err(RepositoryError::NotAUuid(_))),
+                "{name:?}"
+            );
+        }
+    }
+}
