@@ -33,12 +33,16 @@ mod branches;
 mod deploy_keys;
 mod directory;
 mod namespaces;
+mod push;
 mod repository;
+#[cfg(test)]
+mod tests;
 
 pub use accounts::{NewAccount, TokenSettings};
 pub use bootstrap::{BootstrapError, Bootstrapped, bootstrap};
 pub use branches::{BadCursor, Branch, BranchCursor, EPHEMERAL_BRANCHES, Page};
 pub use deploy_keys::DeployKeySettings;
+pub use push::{Command, CommandOutcome, Moved, Push, Refusal};
 pub use repository::{RepositoryChange, RepositorySettings};
 
 /// Longest title of a key or token, in bytes.
@@ -111,8 +115,8 @@ pub enum HostingError {
     /// A repository's folder can't be made, opened or removed.
     #[error("repository folder failed")]
     Disk(#[from] git::RepositoryError),
-    /// The folder of all repositories can't be listed.
-    #[error("folder {folder:?} can't be listed")]
+    /// A folder below that of all repositories can't be listed or swept.
+    #[error("folder {folder:?} can't be read or swept")]
     Folder {
         /// Which folder.
         folder: PathBuf,
@@ -123,6 +127,9 @@ pub enum HostingError {
     /// The repository's objects can't be read.
     #[error("repository is damaged")]
     Objects(#[from] git::ReadError),
+    /// Objects that were pushed can't be stored.
+    #[error("pushed objects can't be stored")]
+    Receive(#[from] git::receive::ReceiveError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -312,9 +319,9 @@ impl Hosting {
         Ok(self.repositories.get(&row.uuid, row.object_format)?)
     }
 
-    /// Removes the folders of repositories that no row speaks of: what a crash between making a
-    /// folder and committing its row leaves, or between removing a row and its folder. Blocks; to
-    /// be called at start, before anybody pushes.
+    /// Removes what a crash left below the folder of all repositories: folders that no row speaks
+    /// of, and in the others what pushes that did not end had brought. Says how many folders of
+    /// the first kind there were. Blocks; to be called at start, before anybody pushes.
     ///
     /// # Errors
     /// When a folder can't be read or removed.

@@ -289,7 +289,7 @@ fn check_description(description: &str) -> Result<(), HostingError> {
     Ok(())
 }
 
-/// Removes the folders below `root` whose uuid no row has; says how many.
+/// Removes the folders below `root` whose uuid no row has, and says how many; sweeps the others.
 pub(super) fn remove_orphans(
     store: &Store,
     folders: &git::Repositories,
@@ -299,11 +299,16 @@ pub(super) fn remove_orphans(
     let snapshot = store.snapshot()?;
     for shelf in names_in(root)? {
         for uuid in names_in(&root.join(&shelf))? {
-            let ours = uuid.len() == 32 && uuid.starts_with(&shelf);
-            if ours && repositories::by_uuid(&snapshot, &uuid)?.is_none() {
+            if uuid.len() != 32 || !uuid.starts_with(&shelf) {
+                continue;
+            }
+            if repositories::by_uuid(&snapshot, &uuid)?.is_none() {
                 folders.delete(&uuid)?;
                 removed += 1;
+                continue;
             }
+            let folder = root.join(&shelf).join(&uuid);
+            git::receive::sweep(&folder).map_err(|cause| HostingError::Folder { folder, cause })?;
         }
     }
     Ok(removed)

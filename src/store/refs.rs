@@ -146,28 +146,38 @@ pub fn snapshot(from: &impl Reads, repository: &RepositoryRow) -> Result<RefSnap
 }
 
 /// The ref that makes `name` impossible, since one would be a folder of the other: `a` and `a/b`.
+/// Refs that `leaves` names do not count.
 ///
 /// # Errors
 /// When the store fails.
 pub fn conflicting(
     from: &impl Reads,
     repository: u64,
-    name: &RefName,
+    name: &str,
+    leaves: impl Fn(&str) -> bool,
 ) -> Result<Option<String>, StoreError> {
-    for (at, _) in name.as_str().match_indices('/') {
-        let above = &name.as_str()[..at];
-        if find(from, repository, above)?.is_some() {
+    for (at, _) in name.match_indices('/') {
+        let above = &name[..at];
+        if !leaves(above) && find(from, repository, above)?.is_some() {
             return Ok(Some(above.to_owned()));
         }
     }
     let below = format!("{name}/");
-    let first = REFS.scan(
-        from,
-        (repository, below.as_str())..(repository + 1, ""),
-        1,
-        |(_, found), _| found.starts_with(&below).then(|| found.to_owned()),
-    )?;
-    Ok(first.into_iter().next().flatten())
+    // The byte behind the slash ends the range of names below.
+    let end = format!("{name}0");
+    let mut start = below.clone();
+    loop {
+        let first = REFS.scan(
+            from,
+            (repository, start.as_str())..(repository, end.as_str()),
+            1,
+            |(_, found), _| found.to_owned(),
+        )?;
+        match first.into_iter().next() {
+            Some(found) if leaves(&found) => start = found + "\0",
+            found => return Ok(found),
+        }
+    }
 }
 
 /// A ref together with its name and row.

@@ -340,8 +340,7 @@ async fn a_name_that_is_a_folder_of_another_conflicts_with_it() {
     .await;
     let snapshot = store.snapshot().unwrap();
     let check = |name: &str, with: Option<&str>| {
-        let name = name.parse().unwrap();
-        let found = refs::conflicting(&snapshot, novel, &name).unwrap();
+        let found = refs::conflicting(&snapshot, novel, name, |_| false).unwrap();
         assert_eq!(found.as_deref(), with, "{name}");
     };
     check("refs/heads/a", Some("refs/heads/a/b"));
@@ -350,6 +349,9 @@ async fn a_name_that_is_a_folder_of_another_conflicts_with_it() {
     check("refs/heads/a/c", None);
     check("refs/heads/a/b", None);
     check("refs/heads/d", None);
+    let leaves = |name: &str| name == "refs/heads/a/b";
+    let freed = refs::conflicting(&snapshot, novel, "refs/heads/a", leaves).unwrap();
+    assert_eq!(freed, None);
 }
 
 #[tokio::test]
