@@ -26,6 +26,13 @@ impl Bits {
         new
     }
 
+    /// Adds all numbers of a set made for as many numbers or fewer.
+    pub(crate) fn insert_all(&mut self, others: &Self) {
+        for (word, other) in self.words.iter_mut().zip(&others.words) {
+            *word |= other;
+        }
+    }
+
     /// Whether the number is in the set; numbers beyond the count never are.
     pub(crate) fn contains(&self, number: u32) -> bool {
         let (word, bit) = place(number);

@@ -8,6 +8,7 @@
 //! Not here: who may read what (`policy`), the words on the wire (`packhorse_protocol`).
 
 mod bits;
+pub mod browse;
 pub mod fetch;
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -16,6 +16,9 @@ use crate::{
 /// Most branches in one page.
 const PAGE_MAX: usize = 1000;
 
+/// Where ephemeral branches lie: the branches of Git's namespace `ephemeral`.
+pub const EPHEMERAL_BRANCHES: &str = "refs/namespaces/ephemeral/refs/heads/";
+
 /// A branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Branch {
@@ -95,15 +98,42 @@ impl Hosting {
         after: Option<BranchCursor>,
         limit: usize,
     ) -> Result<Page<Branch>, HostingError> {
+        self.branches_below("refs/heads/", authorized, after, limit)
+    }
+
+    /// The same for the ephemeral branches.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn ephemeral_branches(
+        &self,
+        authorized: &Authorized<Fetch>,
+        after: Option<BranchCursor>,
+        limit: usize,
+    ) -> Result<Page<Branch>, HostingError> {
+        self.branches_below(EPHEMERAL_BRANCHES, authorized, after, limit)
+    }
+
+    fn branches_below(
+        &self,
+        prefix: &str,
+        authorized: &Authorized<Fetch>,
+        after: Option<BranchCursor>,
+        limit: usize,
+    ) -> Result<Page<Branch>, HostingError> {
         let snapshot = self.store.snapshot()?;
         let limit = limit.min(PAGE_MAX);
         let after = after.map_or(0, |cursor| cursor.0);
         let id = authorized.target().id;
-        let mut found = refs::in_creation_order(&snapshot, id, "refs/heads/", after, limit + 1)?;
+        let mut found = refs::in_creation_order(&snapshot, id, prefix, after, limit + 1)?;
         let has_more = found.len() > limit;
         found.truncate(limit);
         let items = found.into_iter().map(|(name, row)| Branch {
-            name: name.as_branch().unwrap_or(name.as_str()).to_owned(),
+            name: name
+                .as_str()
+                .strip_prefix(prefix)
+                .unwrap_or_default()
+                .to_owned(),
             id: row.id,
             created_at: row.created_at,
             updated_at: row.updated_at,

@@ -31,6 +31,7 @@ mod accounts;
 mod bootstrap;
 mod branches;
 mod deploy_keys;
+mod directory;
 mod namespaces;
 mod push;
 mod repository;
@@ -39,10 +40,10 @@ mod tests;
 
 pub use accounts::{NewAccount, TokenSettings};
 pub use bootstrap::{BootstrapError, Bootstrapped, bootstrap};
-pub use branches::{BadCursor, Branch, BranchCursor, Page};
+pub use branches::{BadCursor, Branch, BranchCursor, EPHEMERAL_BRANCHES, Page};
 pub use deploy_keys::DeployKeySettings;
 pub use push::{Command, CommandOutcome, Moved, Push, Refusal};
-pub use repository::RepositorySettings;
+pub use repository::{RepositoryChange, RepositorySettings};
 
 /// Longest title of a key or token, in bytes.
 pub const TITLE_BYTES_MAX: usize = 255;

@@ -42,6 +42,17 @@ pub struct RepositorySettings {
     pub description: String,
 }
 
+/// What changes about a repository; what is absent stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct RepositoryChange {
+    /// Who may read without being a member.
+    pub visibility: Option<Visibility>,
+    /// The branch that HEAD names; it need not exist.
+    pub default_branch: Option<RefName>,
+    /// For people.
+    pub description: Option<String>,
+}
+
 impl Hosting {
     /// The proof that the caller may make a repository of this path.
     ///
@@ -72,12 +83,7 @@ impl Hosting {
         settings: RepositorySettings,
     ) -> Result<RepositoryRow, HostingError> {
         check_description(&settings.description)?;
-        if !settings.default_branch.as_str().starts_with("refs/heads/") {
-            return Err(HostingError::Invalid {
-                field: "default branch",
-                reason: format!("{} is not a branch", settings.default_branch),
-            });
-        }
+        check_default_branch(&settings.default_branch)?;
         let target = authorized.target();
         let new = NewRepository {
             uuid: secrets::new_uuid(),
@@ -144,71 +150,35 @@ impl Hosting {
         }
     }
 
-    /// Makes HEAD name another branch, which need not exist.
+    /// Changes settings of a repository, all at once.
     ///
     /// # Errors
-    /// When the name is no branch or the caller may not.
-    pub async fn change_default_branch(
+    /// When the new default branch is no branch, the description is too long, or the caller may
+    /// not; nothing changed then.
+    pub async fn change_repository(
         &self,
         authorized: Authorized<Administer>,
-        branch: RefName,
+        change: RepositoryChange,
     ) -> Result<RepositoryRow, HostingError> {
-        if branch.as_branch().is_none() {
-            return Err(HostingError::Invalid {
-                field: "default branch",
-                reason: format!("{branch} is not a branch"),
-            });
+        check_description(change.description.as_deref().unwrap_or_default())?;
+        if let Some(branch) = &change.default_branch {
+            check_default_branch(branch)?;
         }
-        self.change(authorized, "repository.default_branch", move |row| {
-            row.default_branch = branch.clone();
-        })
-        .await
-    }
-
-    /// Changes who may read without being a member.
-    ///
-    /// # Errors
-    /// When the caller may not.
-    pub async fn change_visibility(
-        &self,
-        authorized: Authorized<Administer>,
-        visibility: Visibility,
-    ) -> Result<RepositoryRow, HostingError> {
-        self.change(authorized, "repository.visibility", move |row| {
-            row.visibility = visibility;
-        })
-        .await
-    }
-
-    /// Changes the description.
-    ///
-    /// # Errors
-    /// When it is too long or the caller may not.
-    pub async fn change_description(
-        &self,
-        authorized: Authorized<Administer>,
-        description: String,
-    ) -> Result<RepositoryRow, HostingError> {
-        check_description(&description)?;
-        self.change(authorized, "repository.description", move |row| {
-            row.description.clone_from(&description);
-        })
-        .await
-    }
-
-    async fn change(
-        &self,
-        authorized: Authorized<Administer>,
-        action: &'static str,
-        change: impl Fn(&mut RepositoryRow) + Send + 'static,
-    ) -> Result<RepositoryRow, HostingError> {
         self.store
             .commit(move |tx| {
                 let (authorized, mut row) = access::confirm(tx, &authorized)?;
-                change(&mut row);
+                row.visibility = change.visibility.unwrap_or(row.visibility);
+                if let Some(branch) = &change.default_branch {
+                    row.default_branch.clone_from(branch);
+                }
+                if let Some(description) = &change.description {
+                    row.description.clone_from(description);
+                }
                 repositories::update(tx, &row)?;
-                let entry = Entry::done(action, authorized.target().path.to_string())
-                    .in_repository(row.namespace_id, row.id);
+                let path = authorized.target().path.to_string();
+                let mut entry =
+                    Entry::done("repository.change", path).in_repository(row.namespace_id, row.id);
+                entry.detail = change.in_words();
                 audit::append(tx, authorized.caller(), &entry)?;
                 Ok(row)
             })
@@ -279,6 +249,30 @@ impl Hosting {
             }
         }
         Ok(shown)
+    }
+}
+
+impl RepositoryChange {
+    fn in_words(&self) -> String {
+        let visibility = self.visibility.map(|to| format!("visibility {to:?}"));
+        let branch = self.default_branch.as_ref();
+        let branch = branch.map(|to| format!("default branch {to}"));
+        let description = self.description.as_ref().map(|_| "description".to_owned());
+        let parts: Vec<_> = [visibility, branch, description]
+            .into_iter()
+            .flatten()
+            .collect();
+        parts.join(", ")
+    }
+}
+
+fn check_default_branch(branch: &RefName) -> Result<(), HostingError> {
+    match branch.as_branch() {
+        Some(_) => Ok(()),
+        None => Err(HostingError::Invalid {
+            field: "default branch",
+            reason: format!("{branch} is not a branch"),
+        }),
     }
 }
 

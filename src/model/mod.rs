@@ -23,4 +23,4 @@ pub use repository_path::{NameError, NamespaceName, RepositoryName, RepositoryPa
 pub use role::{Role, UnknownVisibility, Visibility};
 pub use scope::{RefOperation, RefPolicy, RefRule, Scope, Scopes, UnknownScope};
 pub use secret::Secret;
-pub use timestamp::Timestamp;
+pub use timestamp::{Timestamp, UnknownTime};

@@ -2,7 +2,7 @@
 //!
 //! Source: RFC 3339. Unit: milliseconds since 1970-01-01T00:00:00Z.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +55,20 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// The text is no RFC 3339 time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("time {0:?} is not as RFC 3339 writes it")]
+pub struct UnknownTime(pub String);
+
+impl FromStr for Timestamp {
+    type Err = UnknownTime;
+
+    fn from_str(text: &str) -> Result<Self, UnknownTime> {
+        let at: jiff::Timestamp = text.parse().map_err(|_| UnknownTime(text.to_owned()))?;
+        Ok(Self(at.as_millisecond()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,5 +91,15 @@ mod tests {
             Timestamp::from_seconds(i64::MAX).to_string(),
             "9999-12-30T22:00:00Z"
         );
+    }
+
+    #[test]
+    fn what_is_printed_can_be_read_and_an_offset_counts() {
+        let parse = |text: &str| text.parse::<Timestamp>().map(Timestamp::seconds);
+        assert_eq!(parse("2024-01-15T10:30:00Z"), Ok(1_705_314_600));
+        assert_eq!(parse("2024-01-15T12:30:00+02:00"), Ok(1_705_314_600));
+        for text in ["", "2024-01-15", "2024-01-15T10:30:00", "soon"] {
+            assert_eq!(parse(text), Err(UnknownTime(text.to_owned())), "{text}");
+        }
     }
 }

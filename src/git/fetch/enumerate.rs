@@ -7,7 +7,11 @@
 //! boundary. Only what the client surely has is marked as known to it.
 //! Not here: bytes of packs (`plan`), where a shallow history ends (`shallow`).
 
-use std::{collections::HashMap, hash::BuildHasherDefault, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::BuildHasherDefault,
+    sync::Arc,
+};
 
 use gix_object::Kind;
 
@@ -93,6 +97,32 @@ impl<'a> Enumeration<'a> {
 
     /// Finds everything between the two ends.
     pub(super) fn run(mut self, ends: &Ends<'_>) -> Result<ObjectSet, ReadError> {
+        self.walk(ends)?;
+        Ok(ObjectSet {
+            packs: self.packs,
+            selected: self.selected,
+            client: self.client,
+        })
+    }
+
+    /// Everything that `tips` reach. What `known` holds must be closed, and be reached by `old_tips`.
+    pub(super) fn closure(
+        mut self,
+        tips: &[ObjectId],
+        old_tips: &[ObjectId],
+        known: &Bits,
+    ) -> Result<Bits, ReadError> {
+        self.known.insert_all(known);
+        self.walk(&Ends {
+            wants: tips,
+            haves: old_tips,
+            also_there: &[],
+            is_cut: false,
+        })?;
+        Ok(self.known)
+    }
+
+    fn walk(&mut self, ends: &Ends<'_>) -> Result<(), ReadError> {
         let (hidden, client_trees) = self.haves(ends.haves)?;
         let mut tips = Vec::new();
         let mut roots = Vec::new();
@@ -122,7 +152,7 @@ impl<'a> Enumeration<'a> {
                 self.mark_client_commit(*commit)?;
             }
         }
-        let asked: Vec<u32> = tips.iter().map(|tip| self.history.number(*tip)).collect();
+        let asked: HashSet<u32> = tips.iter().map(|tip| self.history.number(*tip)).collect();
         for commit in range.commits {
             let number = self.history.number(commit);
             if self.rules.commits || asked.contains(&number) {
@@ -135,11 +165,7 @@ impl<'a> Enumeration<'a> {
         for root in roots {
             self.visit(root, true)?;
         }
-        Ok(ObjectSet {
-            packs: self.packs,
-            selected: self.selected,
-            client: self.client,
-        })
+        Ok(())
     }
 
     /// The commits and trees among what the client has.

@@ -46,6 +46,13 @@ impl Rules {
         blobs: true,
     };
 
+    /// Commits and tags, and nothing that they hold.
+    pub(super) const COMMITS: Self = Self {
+        trees: false,
+        blobs: false,
+        ..Self::ALL
+    };
+
     pub(super) fn new(filter: Option<&Filter>) -> Self {
         let mut rules = Self::ALL;
         if let Some(filter) = filter {

@@ -6,13 +6,20 @@
 
 mod enumerate;
 mod filter;
+mod negotiate;
 mod plan;
+mod shallow;
 #[cfg(test)]
 mod tests;
 mod trees;
+mod visibility;
 
 pub use filter::Filter;
+pub use negotiate::Negotiation;
 pub use plan::{PackPlan, Stopped, WriteError};
+pub use shallow::{Boundary, Deepen, DeepenError, boundary};
+pub(super) use visibility::VisibleSets;
+pub use visibility::refused;
 
 use std::sync::Arc;
 

@@ -6,11 +6,15 @@ use gix_object::Kind;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{git::fixture::Stock, model::ObjectFormat};
+use crate::{
+    git::{Repository, fixture::Stock},
+    model::{ObjectFormat, RefEntry, RefName},
+};
 
 /// A server's repository made by git and opened by the engine.
 struct Served {
     stock: Stock,
+    repository: Repository,
     packs: Arc<PackSet>,
     refs: RefSnapshot,
     _folder: TempDir,
@@ -21,6 +25,7 @@ impl Served {
         let (folder, repository) = stock.opened();
         Self {
             packs: repository.packs(),
+            repository,
             refs: stock.refs(),
             stock,
             _folder: folder,
@@ -302,4 +307,190 @@ fn a_want_that_is_not_here_is_an_error() {
     };
     let refused = prepare(served.packs, &served.refs, &request, &mut |_| {});
     assert_eq!(refused.unwrap_err(), ReadError::Missing(nowhere));
+}
+
+/// A shallow clone that packs of the engine are put into, beside one that stock git keeps.
+struct ShallowClone<'a> {
+    served: &'a Served,
+    ours: Stock,
+    stock: Stock,
+    boundary: Vec<ObjectId>,
+    had: Vec<ObjectId>,
+}
+
+impl<'a> ShallowClone<'a> {
+    fn of(served: &'a Served) -> Self {
+        let format = served.stock.format();
+        Self {
+            served,
+            ours: Stock::new(format),
+            stock: Stock::new(format),
+            boundary: Vec::new(),
+            had: Vec::new(),
+        }
+    }
+
+    #[track_caller]
+    fn fetches(&mut self, want: &str, option: &str, deepen: &Deepen) {
+        let wants = [self.served.stock.id(want)];
+        let change = boundary(
+            Arc::clone(&self.served.packs),
+            &wants,
+            &self.boundary,
+            deepen,
+        )
+        .unwrap();
+        let request = FetchRequest {
+            wants: wants.to_vec(),
+            haves: self.had.clone(),
+            client_shallows: self.boundary.clone(),
+            shallow: change.shallow.clone(),
+            unshallow: change.unshallow.clone(),
+            thin_pack: true,
+            ofs_delta: true,
+            ..FetchRequest::default()
+        };
+        self.served.check_pack(&request, &self.ours);
+        self.had.extend(wants);
+        self.boundary
+            .retain(|commit| !change.unshallow.contains(commit));
+        self.boundary.extend(change.shallow);
+        let lines: String = self
+            .boundary
+            .iter()
+            .map(|commit| format!("{commit}\n"))
+            .collect();
+        std::fs::write(self.ours.path().join("shallow"), lines).unwrap();
+        self.ours
+            .git(["update-ref", "refs/now", &wants[0].to_string()]);
+        self.ours.git(["fsck", "--strict"]);
+
+        let url = format!("file://{}", self.served.stock.path().display());
+        let refspec = format!("+{want}:refs/now");
+        self.stock
+            .git(["fetch", "-q", "--no-tags", option, &url, &refspec]);
+        let text = std::fs::read_to_string(self.stock.path().join("shallow")).unwrap_or_default();
+        let expected: BTreeSet<ObjectId> = text.lines().map(|line| line.parse().unwrap()).collect();
+        assert_eq!(
+            self.boundary.iter().copied().collect::<BTreeSet<_>>(),
+            expected,
+            "{option}"
+        );
+        let list = ["rev-list", "--objects", "--no-object-names", "refs/now"];
+        let sorted = |text: String| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
+        assert_eq!(
+            sorted(self.ours.git(list)),
+            sorted(self.stock.git(list)),
+            "{option}"
+        );
+    }
+}
+
+#[test]
+fn a_shallow_clone_deepens_moves_on_and_becomes_whole_as_with_git() {
+    for served in Served::each(60) {
+        served.stock.git(["branch", "older", "main~10"]);
+        let mut clone = ShallowClone::of(&served);
+        clone.fetches("older", "--depth=1", &Deepen::Depth(1));
+        clone.fetches("older", "--depth=3", &Deepen::Depth(3));
+        clone.fetches("older", "--deepen=2", &Deepen::By(2));
+        clone.fetches("main", "--depth=2", &Deepen::Depth(2));
+        clone.fetches("main", "--depth=12", &Deepen::Depth(12));
+        clone.fetches("side", "--depth=4", &Deepen::Depth(4));
+        clone.fetches("main", "--unshallow", &Deepen::Depth(Deepen::INFINITE));
+        assert!(clone.boundary.is_empty());
+    }
+}
+
+#[test]
+fn a_history_is_cut_by_date_and_by_what_a_ref_reaches() {
+    for served in Served::each(60) {
+        let since = 1_700_000_000 + 45 * 60;
+        let not = served.ids(&["v31"]);
+        let by_date = Deepen::Excluding {
+            since: Some(since),
+            not: Vec::new(),
+        };
+        let by_ref = Deepen::Excluding { since: None, not };
+        let mut clone = ShallowClone::of(&served);
+        clone.fetches("main", &format!("--shallow-since=@{since}"), &by_date);
+        clone.fetches("main", "--shallow-exclude=v31", &by_ref);
+        let nothing = Deepen::Excluding {
+            since: Some(since * 2),
+            not: Vec::new(),
+        };
+        let refused = boundary(served.packs.clone(), &served.ids(&["main"]), &[], &nothing);
+        assert_eq!(refused, Err(DeepenError::NothingSelected));
+    }
+}
+
+#[test]
+fn negotiation_ends_when_every_want_reaches_a_common_commit() {
+    for served in Served::each(40) {
+        let mut negotiation = Negotiation::new(Arc::clone(&served.packs));
+        let nowhere = ObjectId::null(served.stock.format().kind());
+        let haves = [served.ids(&["main~3"])[0], nowhere, served.ids(&["v1"])[0]];
+        assert_eq!(negotiation.common(&haves), [haves[0], haves[2]]);
+        for (wants, common, expected) in [
+            (&["main"][..], &["main~3"][..], true),
+            (&["main"], &[], false),
+            (&["main~3"], &["main"], false),
+            (&["main", "side"], &["main~1"], false),
+            (&["main", "side"], &["main~1", "side~2"], true),
+            (&["v31", "tree-tag"], &["v1"], true),
+            (&["main", "main~1", "main~2"], &["main~20"], true),
+        ] {
+            let ready = negotiation.ready(&served.ids(wants), &served.ids(common));
+            assert_eq!(ready, Ok(expected), "{wants:?} over {common:?}");
+        }
+    }
+}
+
+#[test]
+fn only_what_the_given_refs_reach_is_visible() {
+    for served in Served::each(40) {
+        let refs = |names: &[&str]| {
+            let entry = |name: &&str| RefEntry {
+                name: RefName::branch(&name.replace('~', "-")).unwrap(),
+                id: served.stock.id(name),
+                peeled: None,
+            };
+            let head = RefName::branch("main").unwrap();
+            RefSnapshot::new(1, head, names.iter().map(entry).collect())
+        };
+        let check = |names: &[&str], want: &str, visible: bool| {
+            let want = served.stock.id(want);
+            let answer = refused(&served.repository, &served.packs, &refs(names), &[want]);
+            assert_eq!(
+                answer,
+                Ok((!visible).then_some(want)),
+                "{want} by {names:?}"
+            );
+        };
+        check(&["main~10"], "main~10", true);
+        check(&["main~10"], "main~12", true);
+        check(&["main~10"], "main~9", false);
+        check(&["main~10"], "main~12:README", true);
+        check(&["main~10"], "main~9:README", false);
+        check(&["main~10"], "main~12:src", true);
+        // The branch moves on, then back to another line: nothing may stay visible.
+        check(&["main~5"], "main~9:README", true);
+        check(&["main~5"], "main~4:README", false);
+        check(&["main~5"], "main~8", true);
+        check(&["side"], "main~5", false);
+        check(&["side"], "main~5:README", false);
+        check(&["side"], "side~1:README", true);
+        check(&["main~25"], "side", false);
+        // A caller who sees less at the same time is told by what it sees.
+        check(&["main~5", "side"], "side~1:README", true);
+        check(&["main~5"], "side:README", false);
+        let nowhere = ObjectId::null(served.stock.format().kind());
+        let answer = refused(
+            &served.repository,
+            &served.packs,
+            &refs(&["main"]),
+            &[nowhere],
+        );
+        assert_eq!(answer, Ok(Some(nowhere)));
+    }
 }

@@ -25,7 +25,7 @@ pub use reader::ObjectReader;
 pub(crate) use reader::{DELTA_CHAIN_MAX, Inflater};
 use run::Run;
 
-use crate::model::ObjectFormat;
+use crate::model::{ObjectFormat, ObjectId};
 
 /// Where the bytes of an object lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -151,6 +151,23 @@ impl PackSet {
     pub fn locate(&self, id: &oid) -> Option<Location> {
         self.find(id)
             .map(|(pack, position)| self.location(pack, position))
+    }
+
+    /// The objects whose hexadecimal ids begin with `prefix`, at most `limit` of them, each once.
+    pub(crate) fn with_prefix(&self, prefix: &gix_hash::Prefix, limit: usize) -> Vec<ObjectId> {
+        let mut found = Vec::new();
+        for pack in &self.packs {
+            for position in pack.positions_with_prefix(prefix).take(limit) {
+                let id = pack.id_at(position).to_owned();
+                if !found.contains(&id) {
+                    found.push(id);
+                }
+                if found.len() >= limit {
+                    return found;
+                }
+            }
+        }
+        found
     }
 
     pub(crate) fn packs(&self) -> &[Arc<Pack>] {

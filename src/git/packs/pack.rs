@@ -171,6 +171,12 @@ impl Pack {
             .find(|position| self.id_at(*position) == id)
     }
 
+    pub(crate) fn positions_with_prefix(&self, prefix: &gix_hash::Prefix) -> std::ops::Range<u32> {
+        let mut found = 0..0;
+        self.index.lookup_prefix(*prefix, Some(&mut found));
+        found
+    }
+
     pub(crate) fn id_at(&self, position: u32) -> &oid {
         self.index.oid_at_index(position)
     }

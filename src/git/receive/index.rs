@@ -96,3 +96,53 @@ impl<W: Write> HashedWrite<W> {
         self.out.write_all(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::receive::{entry::Base, spool::Spool};
+
+    /// Packs beyond 2 GiB have a second table, in which only their far entries are.
+    #[test]
+    fn far_offsets_are_in_a_table_of_their_own() {
+        let offsets = [12, LARGE_OFFSET - 1, LARGE_OFFSET, LARGE_OFFSET + (5 << 32)];
+        let entry = |(number, offset): (u8, u64)| Entry {
+            offset,
+            size: 0,
+            id: ObjectId::from_bytes_or_panic(&[9 - number; 20]),
+            crc32: number.into(),
+            base: Base::NONE,
+            kind: None,
+        };
+        let pack = UnpublishedPack {
+            format: gix_hash::Kind::Sha1,
+            entries: (0..).zip(offsets).map(entry).collect(),
+            spool: Spool::new("".as_ref()),
+            end: u64::MAX,
+            trailer: vec![1; 20],
+        };
+        let order = Order::of(&pack.entries).unwrap();
+        let mut index = Vec::new();
+        write(&pack, &order, &mut index).unwrap();
+        let tables = 8 + 256 * 4 + 4 * 20;
+        // Names are in the order opposite to that of the pack.
+        let words = [
+            3,
+            2,
+            1,
+            0,
+            0x8000_0000,
+            0x8000_0001,
+            0x7fff_ffff,
+            12,
+            5,
+            0x8000_0000,
+            0,
+        ];
+        let words = [&words[..], &[0x8000_0000]].concat();
+        let expected: Vec<u8> = words.into_iter().flat_map(u32::to_be_bytes).collect();
+        assert_eq!(index[tables..tables + expected.len()], expected);
+        assert_eq!(index.len(), tables + expected.len() + 40);
+        assert_eq!(order.find(&pack.entries, &pack.entries[3].id), Some(3));
+    }
+}

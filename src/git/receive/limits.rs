@@ -82,6 +82,8 @@ pub enum Limited {
     DeltaDepth,
     /// [`Limits::tree_entries`]
     TreeEntries,
+    /// Commits between the old and the new tip of a ref
+    Commits,
 }
 
 impl std::fmt::Display for Limited {
@@ -96,6 +98,7 @@ impl std::fmt::Display for Limited {
             Self::ParsedBytes => "bytes in a commit, tree or tag",
             Self::DeltaDepth => "deltas upon each other",
             Self::TreeEntries => "entries in a tree",
+            Self::Commits => "commits between two tips",
         })
     }
 }

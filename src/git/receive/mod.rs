@@ -11,7 +11,9 @@
 //! so a ref may point to any published object.
 //! Not here: who may push what where (`policy`), moving refs (`store`).
 
+mod ancestry;
 mod check;
+mod compose;
 mod entry;
 mod error;
 mod index;
@@ -26,14 +28,17 @@ mod resolve;
 mod scan;
 mod spool;
 mod stream;
+mod tip;
 
 use std::io::Read;
 
 pub use check::{Message, NotTolerable, Problem, Tolerated};
+pub use compose::Composer;
 pub use error::ReceiveError;
 pub use limits::{Limited, Limits};
 pub use quarantine::{NewObject, Quarantine, sweep};
 pub use reader::QuarantineReader;
+pub use tip::{Tip, TipError};
 
 use self::{
     index::Order, inspector::Inspector, limits::Expense, pack::Decoder, spool::Spool,

@@ -20,7 +20,7 @@ use super::{
     index::{self, Order},
     pack::{Decoder, UnpublishedPack},
     reader::QuarantineReader,
-    spool,
+    spool::{self, Spool},
 };
 use crate::git::{ObjectReader, PackSet, Repository};
 
@@ -60,6 +60,19 @@ impl Quarantine {
             order,
             sent,
         }
+    }
+
+    /// No objects at all, for pushes that bring none.
+    pub fn empty(repository: &Repository) -> Self {
+        let pack = UnpublishedPack {
+            format: repository.format().kind(),
+            entries: Vec::new(),
+            spool: Spool::new(&incoming(repository)),
+            end: 0,
+            trailer: Vec::new(),
+        };
+        let order = Order::of(&pack.entries).expect("no objects, no duplicates");
+        Self::new(repository, repository.packs(), pack, order, 0)
     }
 
     /// What was sent, in the order of the pack; some of it the repository may have had already.

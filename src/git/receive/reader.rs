@@ -14,6 +14,7 @@ pub struct QuarantineReader<'a> {
     quarantine: &'a Quarantine,
     decoder: Decoder,
     repository: ObjectReader,
+    pub(super) scratch: Vec<u8>,
 }
 
 impl<'a> QuarantineReader<'a> {
@@ -22,6 +23,7 @@ impl<'a> QuarantineReader<'a> {
             quarantine,
             decoder: Decoder::new(),
             repository,
+            scratch: Vec::new(),
         }
     }
 

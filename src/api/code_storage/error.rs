@@ -1,0 +1,82 @@
+//! Refusals in Code Storage's words: a status and `{"error": "..."}`.
+
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+
+use crate::{
+    api::{
+        query::QueryError,
+        request::{RequestError, failure, internal, status_of_hosting},
+    },
+    hosting::HostingError,
+    model::{NameError, RefNameError},
+    policy::Denied,
+};
+
+/// What a credential without the scope gets. The API's pages say 401 for every route of this
+/// module; its clients look at the class of the status alone.
+const MISSING_SCOPE: StatusCode = StatusCode::UNAUTHORIZED;
+
+/// Why a request of this API is refused.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// The caller may not, or the server failed.
+    #[error(transparent)]
+    Hosting(#[from] HostingError),
+    /// The request itself is not understood.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// A name of a namespace or a repository is none.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A name of a branch is none.
+    #[error(transparent)]
+    Ref(#[from] RefNameError),
+    /// A parameter holds what it can't.
+    #[error("{0}")]
+    Parameter(String),
+    /// There is no such branch, commit or file.
+    #[error("{0}")]
+    NotFound(String),
+    /// Something that the API describes and this server does not do.
+    #[error("{0}")]
+    NotServed(&'static str),
+}
+
+impl From<Denied> for Error {
+    fn from(denied: Denied) -> Self {
+        Self::Hosting(denied.into())
+    }
+}
+
+impl From<QueryError> for Error {
+    fn from(error: QueryError) -> Self {
+        Self::Request(error.into())
+    }
+}
+
+impl Error {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Hosting(HostingError::Denied(Denied::MissingScope(_))) => MISSING_SCOPE,
+            Self::Hosting(error) => status_of_hosting(error),
+            Self::Request(error) => error.status(),
+            Self::Name(_) | Self::Ref(_) | Self::Parameter(_) | Self::NotServed(_) => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        if status.is_server_error() {
+            return internal(&self);
+        }
+        failure(status, self.to_string())
+    }
+}

@@ -1,0 +1,39 @@
+//! The Code Storage API, as its published clients use it.
+//!
+//! Source: Code Storage's API pages and the behaviour of its two client libraries.
+//! Bounds: pages by [`PAGE_DEFAULT`] and [`PAGE_MAX`], listings of files in `files`.
+//! Invariant: the order of checks is credential, scope, repository, parameters, so that a parameter
+//! error tells nobody whether a repository exists. The repository is never in the path: a JWT names
+//! it in its `repo` claim, and for every other credential the query does, `?repo=namespace/name`.
+//! Not here: writing commits through the API, mirrors and forks.
+
+use axum::{
+    Router,
+    routing::{delete, get, post},
+};
+
+use super::{App, table};
+
+mod branches;
+mod error;
+mod preconditions;
+mod repositories;
+mod revision;
+mod target;
+
+/// Items of a page when nobody asks for another number.
+const PAGE_DEFAULT: usize = 20;
+/// Most items of a page.
+const PAGE_MAX: usize = 100;
+
+pub(super) fn routes() -> Router<App> {
+    table([
+        (
+            "/api/v1/repos",
+            post(repositories::create).get(repositories::list),
+        ),
+        ("/api/v1/repo", get(repositories::show)),
+        ("/api/v1/repos/delete", delete(repositories::remove)),
+        ("/api/v1/repos/branches", get(branches::list)),
+    ])
+}
