@@ -64,6 +64,22 @@ fn branch(short: &str) -> RefName {
     RefName::branch(short).unwrap()
 }
 
+/// HEAD names another branch.
+fn head(short: &str) -> RepositoryChange {
+    RepositoryChange {
+        default_branch: Some(branch(short)),
+        ..RepositoryChange::default()
+    }
+}
+
+/// Everybody may read.
+fn opened() -> RepositoryChange {
+    RepositoryChange {
+        visibility: Some(Visibility::Public),
+        ..RepositoryChange::default()
+    }
+}
+
 fn path(text: &str) -> RepositoryPath {
     text.parse().unwrap()
 }
@@ -111,6 +127,14 @@ impl World {
             .create_repository(authorized, settings())
             .await
             .unwrap()
+    }
+
+    async fn changes(
+        &self,
+        authorized: Authorized<Administer>,
+        change: RepositoryChange,
+    ) -> Result<RepositoryRow, HostingError> {
+        self.hosting.change_repository(authorized, change).await
     }
 
     fn may<A: policy::RepositoryAction>(&self, caller: &Caller, text: &str) -> Authorized<A> {

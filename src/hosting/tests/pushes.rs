@@ -393,9 +393,9 @@ async fn the_default_branch_of_the_moment_of_commit_is_kept() {
     novel.push(false, first).await;
     let held = novel.may_push();
     let administer = novel.world.may::<Administer>(&novel.alice, "alice/novel");
-    let hosting = &novel.world.hosting;
-    hosting
-        .change_default_branch(administer, branch("topic"))
+    novel
+        .world
+        .changes(administer, head("topic"))
         .await
         .unwrap();
     let delete = vec![

@@ -70,10 +70,7 @@ async fn a_removed_repository_is_gone_and_its_path_is_free() {
     assert_eq!(denied(gone), Denied::NotVisible);
     let folder = world.root().join(&novel.uuid[..2]).join(&novel.uuid);
     assert!(!folder.exists());
-    let late = world
-        .hosting
-        .change_default_branch(stale, branch("trunk"))
-        .await;
+    let late = world.changes(stale, head("trunk")).await;
     assert_eq!(denied(late), Denied::NotVisible);
     let again = world.repository(&alice, "alice/novel").await;
     assert_ne!(again.id, novel.id);
@@ -107,11 +104,7 @@ async fn a_namespace_lists_what_its_reader_may_see() {
         world.repository(&alice, name).await;
     }
     let public = world.may::<Administer>(&alice, "alice/b");
-    world
-        .hosting
-        .change_visibility(public, Visibility::Public)
-        .await
-        .unwrap();
+    world.changes(public, opened()).await.unwrap();
     let listed = |caller: &Caller, after, limit| -> Vec<_> {
         let namespace = "alice".parse().unwrap();
         let list = world
