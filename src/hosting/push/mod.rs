@@ -25,7 +25,6 @@ use crate::{
     },
 };
 
-mod ancestry;
 mod tips;
 
 use tips::Tip;

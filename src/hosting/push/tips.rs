@@ -4,18 +4,15 @@
 //! Invariant: whether commits are lost is computed against the old value that the command names;
 //! the transaction accepts it only if that is the stored one.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use gix_object::Kind;
 
-use super::{Command, Push, Refusal, ancestry, check_old};
+use super::{Command, Push, Refusal, check_old};
 use crate::{
-    git::{ObjectReader, ReadError, Repository},
+    git::{ObjectReader, ReadError, Repository, browse::Browser},
     model::{ObjectId, RefSnapshot},
 };
-
-/// Tags that name tags that name tags: longer chains are not followed.
-const TAG_CHAIN_MAX: usize = 64;
 
 /// The object a ref shall name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +60,11 @@ pub(super) fn examine(
     commands: &[Command],
     hopeful: Vec<Result<(), Refusal>>,
 ) -> Result<Vec<Result<Tip, Refusal>>, ReadError> {
-    let mut reader = ObjectReader::new(repository.packs());
+    let packs = repository.packs();
+    let mut examiner = Examiner {
+        reader: ObjectReader::new(Arc::clone(&packs)),
+        browser: Browser::new(packs),
+    };
     commands
         .iter()
         .zip(hopeful)
@@ -73,56 +74,50 @@ pub(super) fn examine(
                 peeled: None,
                 forced: true,
             })),
-            (Ok(()), Some(new)) => tip(&mut reader, command, new),
+            (Ok(()), Some(new)) => examiner.tip(command, new),
         })
         .collect()
 }
 
-fn tip(
-    reader: &mut ObjectReader,
-    command: &Command,
-    new: ObjectId,
-) -> Result<Result<Tip, Refusal>, ReadError> {
-    let Some(kind) = reader.kind(&new)? else {
-        return Ok(Err(Refusal::MissingObject(new)));
-    };
-    if command.name.as_branch().is_some() && kind != Kind::Commit {
-        return Ok(Err(Refusal::NotACommit(new)));
-    }
-    let peeled = match kind {
-        Kind::Tag => match peel(reader, new)? {
-            Ok(target) => Some(target),
-            Err(missing) => return Ok(Err(Refusal::MissingObject(missing))),
-        },
-        _ => None,
-    };
-    let forced = match command.old {
-        Some(old) => !ancestry::is_ancestor(reader, &old, &new)?,
-        None => false,
-    };
-    Ok(Ok(Tip { peeled, forced }))
+/// Reads the objects of one push.
+struct Examiner {
+    reader: ObjectReader,
+    browser: Browser,
 }
 
-/// What a tag finally names; the inner error is an object that is missing on the way there.
-fn peel(reader: &mut ObjectReader, tag: ObjectId) -> Result<Result<ObjectId, ObjectId>, ReadError> {
-    let mut buffer = Vec::new();
-    let mut id = tag;
-    for _ in 0..TAG_CHAIN_MAX {
-        let Some(data) = reader.find(&id, &mut buffer)? else {
-            return Ok(Err(id));
+impl Examiner {
+    fn tip(&mut self, command: &Command, new: ObjectId) -> Result<Result<Tip, Refusal>, ReadError> {
+        let Some(kind) = self.reader.kind(&new)? else {
+            return Ok(Err(Refusal::MissingObject(new)));
         };
-        if data.kind != Kind::Tag {
-            return Ok(Ok(id));
+        if command.name.as_branch().is_some() && kind != Kind::Commit {
+            return Ok(Err(Refusal::NotACommit(new)));
         }
-        let target = data
-            .data
-            .strip_prefix(b"object ")
-            .and_then(|rest| rest.split(|byte| *byte == b'\n').next())
-            .and_then(|hex| ObjectId::from_hex(hex).ok());
-        match target {
-            Some(target) => id = target,
-            None => return Ok(Err(id)),
-        }
+        let peeled = match kind {
+            Kind::Tag => match self.browser.peel(&new) {
+                Ok((target, _)) => Some(target),
+                Err(ReadError::Missing(id)) => return Ok(Err(Refusal::MissingObject(id))),
+                Err(damaged) => return Err(damaged),
+            },
+            _ => None,
+        };
+        let forced = match command.old {
+            Some(old) => !self.leads_on(&old, &new)?,
+            None => false,
+        };
+        Ok(Ok(Tip { peeled, forced }))
     }
-    Ok(Err(id))
+
+    /// Whether nothing is lost by moving from `old` to `new`. Only commits lead anywhere.
+    fn leads_on(&mut self, old: &ObjectId, new: &ObjectId) -> Result<bool, ReadError> {
+        if old == new {
+            return Ok(true);
+        }
+        for id in [old, new] {
+            if self.reader.kind(id)? != Some(Kind::Commit) {
+                return Ok(false);
+            }
+        }
+        self.browser.is_ancestor(old, new)
+    }
 }
