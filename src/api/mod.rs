@@ -28,8 +28,6 @@ mod body;
 mod code_storage;
 mod query;
 mod request;
-#[cfg(test)]
-mod tests;
 
 /// What every handler works with.
 #[derive(Clone)]
