@@ -10,6 +10,7 @@ use gix_hash::Kind;
 use crate::{
     filter::FilterError,
     pkt_line::{self, LineTooLong, PktLineError},
+    sideband::Sideband,
     text::{self, Excerpt},
 };
 
@@ -126,6 +127,9 @@ pub enum ProtocolError {
         /// The inclusive bound.
         max: usize,
     },
+    /// Push: the cause, met when the client reads nothing but side bands any more.
+    #[error(transparent)]
+    Multiplexed(Box<Self>),
     /// The caller gave an answer that does not fit into a line.
     #[error(transparent)]
     LineTooLong(#[from] LineTooLong),
@@ -134,7 +138,10 @@ pub enum ProtocolError {
 impl ProtocolError {
     /// Appends the packet that tells the peer.
     pub fn write_to(&self, output: &mut Vec<u8>) {
-        write_error(&self.to_string(), output);
+        match self {
+            Self::Multiplexed(cause) => Sideband::Large.write_failure(&cause.to_string(), output),
+            _ => write_error(&self.to_string(), output),
+        }
     }
 }
 

@@ -123,3 +123,131 @@ fn unquoted(argument: &[u8]) -> Option<Vec<u8>> {
         path.is_empty() || path.starts_with(b"-") || path.iter().any(u8::is_ascii_control);
     (!refused).then_some(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(line: &str, service: Service, path: &str) {
+        let expected = Ok(ExecLine {
+            service,
+            path: path.as_bytes().to_vec(),
+        });
+        assert_eq!(ExecLine::parse(line.as_bytes()), expected, "{line:?}");
+    }
+
+    #[track_caller]
+    fn check_path(argument: &str) {
+        let line = format!("git-upload-pack {argument}");
+        let expected = Err(ExecError::BadPath(Excerpt::of(argument.as_bytes())));
+        assert_eq!(ExecLine::parse(line.as_bytes()), expected, "{line:?}");
+    }
+
+    #[track_caller]
+    fn check_command(line: &str) {
+        let expected = Err(ExecError::UnknownCommand(Excerpt::of(line.as_bytes())));
+        assert_eq!(ExecLine::parse(line.as_bytes()), expected, "{line:?}");
+    }
+
+    #[test]
+    fn the_lines_of_git_clients_are_read() {
+        check(
+            "git-upload-pack '/team/project.git'",
+            Service::UploadPack,
+            "/team/project.git",
+        );
+        check(
+            "git-receive-pack 'team/project'",
+            Service::ReceivePack,
+            "team/project",
+        );
+        check("git upload-pack '/a b/c'", Service::UploadPack, "/a b/c");
+        check(
+            "git-upload-archive '/x.git'",
+            Service::UploadArchive,
+            "/x.git",
+        );
+        check(
+            "git-upload-pack team/project.git",
+            Service::UploadPack,
+            "team/project.git",
+        );
+        check(
+            r"git-upload-pack '/it'\''s'\!'.git'",
+            Service::UploadPack,
+            "/it's!.git",
+        );
+        check("git-upload-pack 'é'", Service::UploadPack, "é");
+    }
+
+    #[test]
+    fn every_service_is_found_by_its_name() {
+        for service in [
+            Service::UploadPack,
+            Service::ReceivePack,
+            Service::UploadArchive,
+        ] {
+            assert_eq!(Service::from_name(service.name().as_bytes()), Some(service));
+        }
+        assert_eq!(Service::from_name(b"upload-pack"), None);
+    }
+
+    #[test]
+    fn what_a_shell_would_do_more_with_is_refused() {
+        check_path("");
+        check_path("''");
+        check_path("'a' 'b'");
+        check_path("'a';id");
+        check_path("'a'b");
+        check_path("'unfinished");
+        check_path(r"'a'\");
+        check_path(r"'a'\n");
+        check_path("$(id)");
+        check_path("a`id`");
+        check_path("a b");
+        check_path("~root/x");
+        check_path("--upload-pack=id");
+        check_path("'--strict'");
+        check_path("--strict 'a'");
+        check_path(" 'a'");
+        check_path("'a\nb'");
+        check_path("'a\0b'");
+        check_path("\"a\"");
+    }
+
+    #[test]
+    fn other_commands_are_refused() {
+        for line in [
+            "",
+            "git",
+            "git-",
+            "git-shell",
+            "id",
+            "upload-pack 'a'",
+            "git-upload-packs 'a'",
+            "git  upload-pack 'a'",
+        ] {
+            check_command(line);
+        }
+        check_command("/usr/bin/git-upload-pack 'a'");
+        check_command("git-upload-pack\t'a'");
+        check_command("GIT-UPLOAD-PACK 'a'");
+        check_command("git-upload-pack'a'");
+    }
+
+    #[test]
+    fn the_longest_line_is_read_and_one_byte_more_is_not() {
+        let path = "a".repeat(LINE_MAX - "git-upload-pack ''".len());
+        check(
+            &format!("git-upload-pack '{path}'"),
+            Service::UploadPack,
+            &path,
+        );
+        let line = format!("git-upload-pack '{path}a'");
+        assert_eq!(
+            ExecLine::parse(line.as_bytes()),
+            Err(ExecError::TooLong(LINE_MAX + 1))
+        );
+    }
+}

@@ -167,3 +167,164 @@ fn hex_value(digit: u8) -> Option<u8> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARTS_MAX: usize = 5;
+
+    #[track_caller]
+    fn check(spec: &str, expected: Result<Filter, FilterError>) {
+        assert_eq!(
+            Filter::parse(spec.as_bytes(), PARTS_MAX),
+            expected,
+            "filter {spec:?}"
+        );
+    }
+
+    fn excerpt(text: &str) -> Excerpt {
+        Excerpt::of(text.as_bytes())
+    }
+
+    #[test]
+    fn each_filter_is_read() {
+        check("blob:none", Ok(Filter::BlobNone));
+        check("blob:limit=0", Ok(Filter::BlobLimit(0)));
+        check("blob:limit=1k", Ok(Filter::BlobLimit(1_024)));
+        check("blob:limit=2M", Ok(Filter::BlobLimit(2 << 20)));
+        check("blob:limit=3g", Ok(Filter::BlobLimit(3 << 30)));
+        check("tree:0", Ok(Filter::TreeDepth(0)));
+        check("tree:18446744073709551615", Ok(Filter::TreeDepth(u64::MAX)));
+        check("object:type=blob", Ok(Filter::ObjectType(ObjectType::Blob)));
+        check("object:type=tree", Ok(Filter::ObjectType(ObjectType::Tree)));
+        check(
+            "object:type=commit",
+            Ok(Filter::ObjectType(ObjectType::Commit)),
+        );
+        check("object:type=tag", Ok(Filter::ObjectType(ObjectType::Tag)));
+        check(
+            "sparse:oid=main:.sparse",
+            Ok(Filter::SparseOid(b"main:.sparse".to_vec())),
+        );
+    }
+
+    #[test]
+    fn numbers_are_decimal_whole_and_fit() {
+        for text in [
+            "",
+            "k",
+            "-1",
+            "+1",
+            "0x10",
+            "1kk",
+            "1 ",
+            "18446744073709551616",
+            "18446744073709551615k",
+        ] {
+            check(
+                &format!("blob:limit={text}"),
+                Err(FilterError::BadNumber(excerpt(text))),
+            );
+            check(
+                &format!("tree:{text}"),
+                Err(FilterError::BadNumber(excerpt(text))),
+            );
+        }
+    }
+
+    #[test]
+    fn what_git_refuses_is_refused() {
+        for spec in [
+            "",
+            "blob",
+            "blob:",
+            "blob:none ",
+            "BLOB:NONE",
+            "sparse:path=x",
+            "auto",
+            "combine",
+        ] {
+            check(spec, Err(FilterError::Unknown(excerpt(spec))));
+        }
+        check(
+            "object:type=blobs",
+            Err(FilterError::BadType(excerpt("blobs"))),
+        );
+        check("combine:", Err(FilterError::EmptyCombine));
+        check("combine:++", Err(FilterError::EmptyCombine));
+    }
+
+    #[test]
+    fn filters_combine_and_their_parts_may_be_escaped() {
+        check(
+            "combine:blob:none",
+            Ok(Filter::Combine(vec![Filter::BlobNone])),
+        );
+        check(
+            "combine:tree:2+blob:limit=1k+",
+            Ok(Filter::Combine(vec![
+                Filter::TreeDepth(2),
+                Filter::BlobLimit(1_024),
+            ])),
+        );
+        check(
+            "combine:sparse%3aoid=a%2Bb%25+tree%3A1",
+            Ok(Filter::Combine(vec![
+                Filter::SparseOid(b"a+b%".to_vec()),
+                Filter::TreeDepth(1),
+            ])),
+        );
+        check(
+            "combine:combine:tree:1%2bblob:none+tree:3",
+            Ok(Filter::Combine(vec![
+                Filter::Combine(vec![Filter::TreeDepth(1), Filter::BlobNone]),
+                Filter::TreeDepth(3),
+            ])),
+        );
+        // What only looks like an escape stays as it is.
+        check("combine:sparse:oid=a%2+tree:1", {
+            Ok(Filter::Combine(vec![
+                Filter::SparseOid(b"a%2".to_vec()),
+                Filter::TreeDepth(1),
+            ]))
+        });
+    }
+
+    #[test]
+    fn reserved_characters_must_be_escaped_inside_combine() {
+        for character in ["~", "*", "\"", " ", "\x1b", "\x7f", "é"] {
+            let spec = format!("combine:sparse:oid={character}");
+            assert!(
+                matches!(
+                    Filter::parse(spec.as_bytes(), PARTS_MAX),
+                    Err(FilterError::Unescaped(_))
+                ),
+                "{spec:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn parts_are_bounded_at_all_depths_together() {
+        check(
+            "combine:tree:0+tree:0+tree:0+tree:0",
+            Ok(Filter::Combine(vec![Filter::TreeDepth(0); PARTS_MAX - 1])),
+        );
+        check(
+            "combine:tree:0+tree:0+tree:0+tree:0+tree:0",
+            Err(FilterError::TooManyParts(PARTS_MAX)),
+        );
+        check(
+            "combine:combine:combine:tree:0+tree:0",
+            Ok(Filter::Combine(vec![
+                Filter::Combine(vec![Filter::Combine(vec![Filter::TreeDepth(0)])]),
+                Filter::TreeDepth(0),
+            ])),
+        );
+        check(
+            &("combine:".repeat(PARTS_MAX) + "tree:0"),
+            Err(FilterError::TooManyParts(PARTS_MAX)),
+        );
+    }
+}

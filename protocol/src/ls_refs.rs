@@ -144,3 +144,64 @@ fn encode_ref(
     line.bytes(b"\n");
     line.end()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(prefixes: &[&str]) -> LsRefsRequest {
+        let mut arguments = Arguments::default();
+        for prefix in prefixes {
+            arguments
+                .take(format!("ref-prefix {prefix}").as_bytes(), 10)
+                .unwrap();
+        }
+        arguments.finish()
+    }
+
+    #[track_caller]
+    fn check(prefixes: &[&str], kept: &[&str]) {
+        let kept: Vec<Vec<u8>> = kept
+            .iter()
+            .map(|prefix| prefix.as_bytes().to_vec())
+            .collect();
+        assert_eq!(request(prefixes).prefixes, kept, "{prefixes:?}");
+    }
+
+    #[test]
+    fn prefixes_become_ranges_that_do_not_overlap() {
+        check(
+            &["refs/tags/", "HEAD", "refs/heads/"],
+            &["HEAD", "refs/heads/", "refs/tags/"],
+        );
+        check(
+            &["refs/heads/a", "refs/heads/", "refs/heads/a/b"],
+            &["refs/heads/"],
+        );
+        check(&["a", "b", "ab", "a"], &["a", "b"]);
+        check(&["refs/", ""], &[]);
+        check(&[], &[]);
+    }
+
+    #[test]
+    fn a_name_matches_by_the_last_prefix_before_it() {
+        let request = request(&["HEAD", "refs/heads/main", "refs/tags/"]);
+        for (name, matches) in [
+            ("HEAD", true),
+            ("HEADS", true),
+            ("HEA", false),
+            ("refs/heads/main", true),
+            ("refs/heads/main2", true),
+            ("refs/heads/mai", false),
+            ("refs/heads/next", false),
+            ("refs/tags/v1", true),
+            ("refs/tags/", true),
+            ("refs/tagt", false),
+            ("A", false),
+            ("", false),
+        ] {
+            assert_eq!(request.matches(name.as_bytes()), matches, "{name}");
+        }
+        assert!(LsRefsRequest::default().matches(b"anything"));
+    }
+}

@@ -145,9 +145,12 @@ impl<'a> Line<'a> {
     }
 
     pub(crate) fn id(&mut self, id: &oid) {
-        let mut hex = [0; MAX_HEX];
-        let hex = id.hex_to_buf(&mut hex);
-        self.output.extend_from_slice(hex.as_bytes());
+        let at = self.output.len();
+        self.output.resize(at + id.kind().len_in_hex(), 0);
+        if let Some(hex) = self.output.get_mut(at..) {
+            let written = id.hex_to_buf(hex).len();
+            debug_assert_eq!(written, id.kind().len_in_hex());
+        }
     }
 
     /// Sets the length.

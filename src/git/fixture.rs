@@ -13,7 +13,7 @@ use gix_hash::ObjectId;
 use tempfile::TempDir;
 
 use super::Repository;
-use crate::model::ObjectFormat;
+use crate::model::{ObjectFormat, RefEntry, RefName, RefSnapshot};
 
 /// A bare repository in a temporary folder, worked on by `git`.
 pub(crate) struct Stock {
@@ -178,6 +178,30 @@ impl Stock {
             "--window=10",
         ]);
         self
+    }
+
+    /// The id that a revision names.
+    pub(crate) fn id(&self, revision: &str) -> ObjectId {
+        self.git(["rev-parse", "--verify", revision])
+            .parse()
+            .unwrap()
+    }
+
+    /// All refs, as the store would hand them over.
+    pub(crate) fn refs(&self) -> RefSnapshot {
+        let format = "--format=%(refname) %(objectname) %(*objectname)";
+        let text = self.git(["for-each-ref", format]);
+        let entries = text.lines().map(|line| {
+            let mut words = line.split(' ');
+            let mut next = || words.next().filter(|word| !word.is_empty());
+            let (name, id, tagged) = (next().unwrap(), next().unwrap(), next());
+            RefEntry {
+                name: name.parse().unwrap(),
+                id: id.parse().unwrap(),
+                peeled: tagged.map(|_| self.id(&format!("{name}^{{}}"))),
+            }
+        });
+        RefSnapshot::new(1, RefName::branch("main").unwrap(), entries.collect())
     }
 
     /// The packs as they lie, opened by the engine.

@@ -7,9 +7,14 @@
 //! All of it blocks: callers run it on a pool of their own.
 //! Not here: who may read what (`policy`), the words on the wire (`packhorse_protocol`).
 
+mod bits;
+pub mod browse;
+pub mod fetch;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod history;
 mod packs;
+pub mod receive;
 mod repository;
 
 pub use packs::{Location, ObjectReader, OpenError, PackSet, ReadError};

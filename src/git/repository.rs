@@ -17,7 +17,10 @@ use std::{
 
 use lru::LruCache;
 
-use super::packs::{OpenError, Pack, PackSet};
+use super::{
+    fetch::VisibleSets,
+    packs::{OpenError, Pack, PackSet},
+};
 use crate::model::ObjectFormat;
 
 /// One open repository; cheap to clone.
@@ -31,6 +34,7 @@ struct Inner {
     packs: RwLock<Arc<PackSet>>,
     /// Held while a pack is added, so that two pushes at once lose none.
     adding: Mutex<()>,
+    visible: VisibleSets,
 }
 
 impl Repository {
@@ -78,6 +82,7 @@ impl Repository {
             format,
             packs: RwLock::new(Arc::new(PackSet::open(format, &indices)?)),
             adding: Mutex::new(()),
+            visible: VisibleSets::default(),
         })))
     }
 
@@ -95,6 +100,11 @@ impl Repository {
     pub fn packs(&self) -> Arc<PackSet> {
         let packs = self.0.packs.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&packs)
+    }
+
+    /// What callers may see, remembered for the sets of refs asked about last.
+    pub(super) fn visible(&self) -> &VisibleSets {
+        &self.0.visible
     }
 
     /// Opens a pack that was moved into `objects/pack` and lets everybody see it from now on.

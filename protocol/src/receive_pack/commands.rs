@@ -106,15 +106,22 @@ pub(super) struct Arriving {
 pub(super) enum Progress {
     /// Read on.
     More,
+    /// There is nothing to read yet.
+    Wait,
     /// The client pushes nothing.
     NothingToDo,
     /// The request is complete.
-    Complete,
+    Complete(PushRequest),
 }
 
 impl Arriving {
     pub(super) fn nothing_seen(&self) -> bool {
         !self.begun
+    }
+
+    /// The client asked for a side band, and reads nothing else once it has sent its commands.
+    pub(super) fn multiplexed(&self) -> bool {
+        self.request.sideband
     }
 
     pub(super) fn take(
@@ -128,7 +135,7 @@ impl Arriving {
             PktLine::Data(data) => self.take_command(data, offer)?,
             PktLine::Flush if self.request.commands.is_empty() => return Ok(Progress::NothingToDo),
             PktLine::Flush if self.options_follow && !self.in_options => self.in_options = true,
-            PktLine::Flush => return Ok(Progress::Complete),
+            PktLine::Flush => return self.finish().map(Progress::Complete),
             PktLine::Delimiter => return Err(ProtocolError::UnexpectedPacket("delimiter")),
             PktLine::ResponseEnd => return Err(ProtocolError::UnexpectedPacket("response end")),
         }
@@ -136,7 +143,7 @@ impl Arriving {
     }
 
     /// The request is complete.
-    pub(super) fn finish(self) -> Result<PushRequest, ProtocolError> {
+    fn finish(&mut self) -> Result<PushRequest, ProtocolError> {
         let commands = &self.request.commands;
         let mut seen = HashSet::with_capacity(commands.len());
         if let Some(twice) = commands
@@ -148,10 +155,8 @@ impl Arriving {
         let expects_pack = commands
             .iter()
             .any(|command| command.kind() != CommandKind::Delete);
-        Ok(PushRequest {
-            expects_pack,
-            ..self.request
-        })
+        self.request.expects_pack = expects_pack;
+        Ok(std::mem::take(&mut self.request))
     }
 
     fn take_option(&mut self, option: &[u8], offer: &Offer) -> Result<(), ProtocolError> {

@@ -120,26 +120,31 @@ impl ReceiveNeedsInput {
     pub fn receive(mut self, bytes: &[u8]) -> Result<ReceivePack, ProtocolError> {
         self.0.input.push(bytes);
         loop {
-            let Push {
-                input,
-                arriving,
-                offer,
-            } = &mut *self.0;
-            let progress = match input.take()? {
-                Taken::Wait => return Ok(ReceivePack::NeedsInput(self)),
-                Taken::End if arriving.nothing_seen() => return Ok(ReceivePack::Finished),
-                Taken::End => return Err(ProtocolError::UnexpectedEnd),
-                Taken::Line(line) => arriving.take(line, offer)?,
-            };
-            match progress {
-                Progress::More => {}
-                Progress::NothingToDo => return Ok(ReceivePack::Finished),
-                Progress::Complete => {
-                    let request = std::mem::take(arriving).finish()?;
-                    let reply = ReceiveReply::new(&request, input.rest().to_vec());
+            match self.0.step() {
+                Ok(Progress::More) => {}
+                Ok(Progress::Wait) => return Ok(ReceivePack::NeedsInput(self)),
+                Ok(Progress::NothingToDo) => return Ok(ReceivePack::Finished),
+                Ok(Progress::Complete(request)) => {
+                    let reply = ReceiveReply::new(&request, self.0.input.rest().to_vec());
                     return Ok(ReceivePack::Receive(request, reply));
                 }
+                Err(error) if self.0.arriving.multiplexed() => {
+                    return Err(ProtocolError::Multiplexed(Box::new(error)));
+                }
+                Err(error) => return Err(error),
             }
+        }
+    }
+}
+
+impl Push {
+    /// Takes one line.
+    fn step(&mut self) -> Result<Progress, ProtocolError> {
+        match self.input.take()? {
+            Taken::Wait => Ok(Progress::Wait),
+            Taken::End if self.arriving.nothing_seen() => Ok(Progress::NothingToDo),
+            Taken::End => Err(ProtocolError::UnexpectedEnd),
+            Taken::Line(line) => self.arriving.take(line, &self.offer),
         }
     }
 }

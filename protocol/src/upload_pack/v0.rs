@@ -66,7 +66,6 @@ pub(super) fn take_have(
 }
 
 fn take_capabilities(list: &[u8], fetch: &mut Fetch, offer: &Offer) -> Result<(), ProtocolError> {
-    let mut object_format = b"sha1".as_slice();
     for word in list.split(|&byte| byte == b' ') {
         match word {
             b"multi_ack_detailed" => fetch.multi_ack = MultiAck::Detailed,
@@ -82,12 +81,13 @@ fn take_capabilities(list: &[u8], fetch: &mut Fetch, offer: &Offer) -> Result<()
             b"side-band" if fetch.sideband == Sideband::None => fetch.sideband = Sideband::Small,
             _ => {
                 if let Some(format) = word.strip_prefix(b"object-format=") {
-                    object_format = format;
+                    // git names its hash when it pushes, and when it fetches relies on what was advertised.
+                    offer.same_object_format(format)?;
                 } else if let Some(agent) = word.strip_prefix(b"agent=") {
                     fetch.agent = Some(agent.to_vec());
                 }
             }
         }
     }
-    offer.same_object_format(object_format)
+    Ok(())
 }

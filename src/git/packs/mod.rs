@@ -8,7 +8,7 @@
 //! Not here: which packs exist on disk (`repository`), what the objects mean.
 
 mod cache;
-mod delta;
+pub(crate) mod delta;
 mod pack;
 mod reader;
 mod run;
@@ -17,13 +17,15 @@ use std::{path::Path, sync::Arc};
 
 use gix_hash::oid;
 
-pub(crate) use cache::Cache;
+pub(crate) use cache::{Cache, KeyHasher};
+pub(crate) use delta::{Instruction, instructions};
 pub(crate) use pack::{Entry, Pack, Stored};
 pub use pack::{OpenError, ReadError};
 pub use reader::ObjectReader;
+pub(crate) use reader::{DELTA_CHAIN_MAX, Inflater};
 use run::Run;
 
-use crate::model::ObjectFormat;
+use crate::model::{ObjectFormat, ObjectId};
 
 /// Where the bytes of an object lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -151,6 +153,23 @@ impl PackSet {
             .map(|(pack, position)| self.location(pack, position))
     }
 
+    /// The objects whose hexadecimal ids begin with `prefix`, at most `limit` of them, each once.
+    pub(crate) fn with_prefix(&self, prefix: &gix_hash::Prefix, limit: usize) -> Vec<ObjectId> {
+        let mut found = Vec::new();
+        for pack in &self.packs {
+            for position in pack.positions_with_prefix(prefix).take(limit) {
+                let id = pack.id_at(position).to_owned();
+                if !found.contains(&id) {
+                    found.push(id);
+                }
+                if found.len() >= limit {
+                    return found;
+                }
+            }
+        }
+        found
+    }
+
     pub(crate) fn packs(&self) -> &[Arc<Pack>] {
         &self.packs
     }
@@ -172,5 +191,29 @@ impl PackSet {
             position,
             offset: self.pack(pack).offset_at(position),
         }
+    }
+
+    /// A dense number for the object: equal for equal ids, below [`Self::object_count`].
+    pub(crate) fn number(&self, id: &oid) -> Option<u32> {
+        let (pack, position) = self.find(id)?;
+        Some(self.first_number(pack) + position)
+    }
+
+    /// The number of the first object in this pack.
+    pub(crate) fn first_number(&self, pack: u32) -> u32 {
+        self.first_numbers[pack as usize]
+    }
+
+    /// The place that a number stands for.
+    pub(crate) fn location_of(&self, number: u32) -> Location {
+        let pack = self.first_numbers.partition_point(|first| *first <= number) - 1;
+        let position = number - self.first_numbers[pack];
+        self.location(u32::try_from(pack).expect("PACKS_MAX fits"), position)
+    }
+
+    /// The id that a number stands for.
+    pub(crate) fn id_of(&self, number: u32) -> &oid {
+        let pack = self.first_numbers.partition_point(|first| *first <= number) - 1;
+        self.packs[pack].id_at(number - self.first_numbers[pack])
     }
 }

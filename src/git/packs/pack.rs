@@ -1,11 +1,13 @@
 //! One open pack: a mapped pack file and its mapped index.
 //!
 //! Source: gitformat-pack(5).
+//! Bounds: the table of sorted offsets costs 12 bytes an object and is made when first asked for.
 //! Invariant: the files never change while open; they may be deleted, the maps stay.
 
 use std::{
     fmt,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use gix_hash::oid;
@@ -91,6 +93,13 @@ pub enum ReadError {
 pub(crate) struct Pack {
     data: gix_pack::data::File,
     index: gix_pack::index::File,
+    by_offset: OnceLock<ByOffset>,
+}
+
+/// The objects in the order in which they lie.
+struct ByOffset {
+    offsets: Vec<u64>,
+    positions: Vec<u32>,
 }
 
 /// The head of an entry.
@@ -135,7 +144,11 @@ impl Pack {
                 in_index: index.num_objects(),
             });
         }
-        Ok(Self { data, index })
+        Ok(Self {
+            data,
+            index,
+            by_offset: OnceLock::new(),
+        })
     }
 
     pub(crate) fn index_path(&self) -> &Path {
@@ -156,6 +169,12 @@ impl Pack {
         (first..count)
             .take_while(|position| key_of(self.id_at(*position)) == key)
             .find(|position| self.id_at(*position) == id)
+    }
+
+    pub(crate) fn positions_with_prefix(&self, prefix: &gix_hash::Prefix) -> std::ops::Range<u32> {
+        let mut found = 0..0;
+        self.index.lookup_prefix(*prefix, Some(&mut found));
+        found
     }
 
     pub(crate) fn id_at(&self, position: u32) -> &oid {
@@ -219,6 +238,29 @@ impl Pack {
                 Ok(Some(self.offset_at(position)))
             }
         }
+    }
+
+    /// The offsets of all entries, ascending.
+    pub(crate) fn offsets(&self) -> &[u64] {
+        &self.by_offset().offsets
+    }
+
+    /// The positions of all objects, in the order of [`Self::offsets`].
+    pub(crate) fn positions(&self) -> &[u32] {
+        &self.by_offset().positions
+    }
+
+    fn by_offset(&self) -> &ByOffset {
+        self.by_offset.get_or_init(|| {
+            let mut both: Vec<_> = (0..self.object_count())
+                .map(|position| (self.offset_at(position), position))
+                .collect();
+            both.sort_unstable();
+            ByOffset {
+                offsets: both.iter().map(|(offset, _)| *offset).collect(),
+                positions: both.iter().map(|(_, position)| *position).collect(),
+            }
+        })
     }
 
     pub(crate) fn damaged(&self, offset: u64, reason: &'static str) -> ReadError {

@@ -1,0 +1,380 @@
+//! Which objects a client needs.
+//!
+//! Source: git-rev-list(1) `--objects`, git-pack-objects(1) `--revs --thin`.
+//! Bounds: three bits for each object of the repository, besides the commits and trees remembered.
+//! Invariant: what is selected, together with what the client has, is closed: every object that a
+//! selected one refers to is selected, with the client, or left out by the filter or a shallow
+//! boundary. Only what the client surely has is marked as known to it.
+//! Not here: bytes of packs (`plan`), where a shallow history ends (`shallow`).
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::BuildHasherDefault,
+    sync::Arc,
+};
+
+use gix_object::Kind;
+
+use super::{
+    Progress,
+    filter::Rules,
+    trees::{EntryKind, Trees},
+};
+use crate::{
+    git::{
+        bits::Bits,
+        history::{CommitIndex, History},
+        packs::{KeyHasher, PackSet, ReadError},
+    },
+    model::{ObjectId, RefSnapshot},
+};
+
+/// Objects to send and objects that the client has, by number.
+#[derive(Debug)]
+pub(crate) struct ObjectSet {
+    pub(crate) packs: Arc<PackSet>,
+    /// To be sent.
+    pub(crate) selected: Bits,
+    /// Some of those that the client has: good as bases of deltas.
+    pub(crate) client: Bits,
+}
+
+/// What the walk starts from and where it ends.
+pub(super) struct Ends<'a> {
+    pub(super) wants: &'a [ObjectId],
+    pub(super) haves: &'a [ObjectId],
+    /// Commits that the client has although they are no ends of what it has, such as those that
+    /// were the boundary of its history until now.
+    pub(super) also_there: &'a [CommitIndex],
+    /// Whether the history is cut anywhere, so that ancestors tell little of what the client has.
+    pub(super) is_cut: bool,
+}
+
+/// Walks commits and trees, and notes every object once.
+pub(super) struct Enumeration<'a> {
+    history: &'a mut History,
+    packs: Arc<PackSet>,
+    trees: Trees,
+    rules: Rules,
+    /// Objects that need no second look.
+    known: Bits,
+    selected: Bits,
+    client: Bits,
+    selected_count: u64,
+    /// The least level at which a tree was seen, where depth matters.
+    levels: HashMap<u32, u64, BuildHasherDefault<KeyHasher>>,
+    stack: Vec<(u32, u64)>,
+    fresh: Vec<u32>,
+    progress: &'a mut dyn FnMut(Progress),
+}
+
+/// Progress is told each time this many objects were found.
+const PROGRESS_STEP: u64 = 4096;
+
+impl<'a> Enumeration<'a> {
+    pub(super) fn new(
+        history: &'a mut History,
+        rules: Rules,
+        progress: &'a mut dyn FnMut(Progress),
+    ) -> Self {
+        let packs = Arc::clone(history.packs());
+        let none = Bits::new(packs.object_count());
+        Self {
+            history,
+            trees: Trees::new(Arc::clone(&packs)),
+            packs,
+            rules,
+            known: none.clone(),
+            selected: none.clone(),
+            client: none,
+            selected_count: 0,
+            levels: HashMap::default(),
+            stack: Vec::new(),
+            fresh: Vec::new(),
+            progress,
+        }
+    }
+
+    /// Finds everything between the two ends.
+    pub(super) fn run(mut self, ends: &Ends<'_>) -> Result<ObjectSet, ReadError> {
+        self.walk(ends)?;
+        Ok(ObjectSet {
+            packs: self.packs,
+            selected: self.selected,
+            client: self.client,
+        })
+    }
+
+    /// Everything that `tips` reach. What `known` holds must be closed, and be reached by `old_tips`.
+    pub(super) fn closure(
+        mut self,
+        tips: &[ObjectId],
+        old_tips: &[ObjectId],
+        known: &Bits,
+    ) -> Result<Bits, ReadError> {
+        self.known.insert_all(known);
+        self.walk(&Ends {
+            wants: tips,
+            haves: old_tips,
+            also_there: &[],
+            is_cut: false,
+        })?;
+        Ok(self.known)
+    }
+
+    fn walk(&mut self, ends: &Ends<'_>) -> Result<(), ReadError> {
+        let (hidden, client_trees) = self.haves(ends.haves)?;
+        let mut tips = Vec::new();
+        let mut roots = Vec::new();
+        let mut tags = Vec::new();
+        for want in ends.wants {
+            tags.clear();
+            let number = self.packs.number(want).ok_or(ReadError::Missing(*want))?;
+            let (number, kind) = self.history.peel(number, &mut tags)?;
+            for tag in &tags {
+                self.select(*tag);
+            }
+            match kind {
+                Kind::Commit => tips.push(self.history.commit(number)?),
+                Kind::Tree => roots.push(number),
+                Kind::Blob | Kind::Tag => self.select(number),
+            }
+        }
+        let range = self.history.range(&tips, &hidden, None)?;
+        for tree in client_trees {
+            self.mark_client_tree(tree)?;
+        }
+        for commit in range.edges.iter().chain(ends.also_there) {
+            self.mark_client_commit(*commit)?;
+        }
+        if ends.is_cut {
+            for commit in &hidden {
+                self.mark_client_commit(*commit)?;
+            }
+        }
+        let asked: HashSet<u32> = tips.iter().map(|tip| self.history.number(*tip)).collect();
+        for commit in range.commits {
+            let number = self.history.number(commit);
+            if self.rules.commits || asked.contains(&number) {
+                self.select(number);
+            }
+            if self.rules.enters_trees() {
+                self.visit(self.history.tree(commit), false)?;
+            }
+        }
+        for root in roots {
+            self.visit(root, true)?;
+        }
+        Ok(())
+    }
+
+    /// The commits and trees among what the client has.
+    fn haves(&mut self, haves: &[ObjectId]) -> Result<(Vec<CommitIndex>, Vec<u32>), ReadError> {
+        let (mut commits, mut trees) = (Vec::new(), Vec::new());
+        let mut tags = Vec::new();
+        for have in haves {
+            let Some(number) = self.packs.number(have) else {
+                continue;
+            };
+            let (number, kind) = self.history.peel(number, &mut tags)?;
+            match kind {
+                Kind::Commit => commits.push(self.history.commit(number)?),
+                Kind::Tree => trees.push(number),
+                Kind::Blob | Kind::Tag => self.mark_client(number),
+            }
+        }
+        for tag in tags {
+            self.mark_client(tag);
+        }
+        Ok((commits, trees))
+    }
+
+    fn select(&mut self, number: u32) {
+        if self.known.insert(number) {
+            self.selected.insert(number);
+            self.selected_count += 1;
+            if self.selected_count.is_multiple_of(PROGRESS_STEP) {
+                (self.progress)(Progress::Counting(self.selected_count));
+            }
+        }
+    }
+
+    fn mark_client(&mut self, number: u32) {
+        if self.known.insert(number) {
+            self.client.insert(number);
+        }
+    }
+
+    fn mark_client_commit(&mut self, commit: CommitIndex) -> Result<(), ReadError> {
+        self.mark_client(self.history.number(commit));
+        self.mark_client_tree(self.history.tree(commit))
+    }
+
+    /// Marks a tree and all that it holds.
+    fn mark_client_tree(&mut self, root: u32) -> Result<(), ReadError> {
+        if !self.known.insert(root) {
+            return Ok(());
+        }
+        self.client.insert(root);
+        self.stack.push((root, 0));
+        let hash_bytes = self.packs.format().kind().len_in_bytes();
+        while let Some((number, _)) = self.stack.pop() {
+            let location = self.packs.location_of(number);
+            let tree = self.trees.visit(location, &mut self.fresh)?;
+            for at in &self.fresh {
+                let (kind, _, id) = tree.entry(*at as usize, hash_bytes);
+                if kind == EntryKind::Link {
+                    continue;
+                }
+                let number = self.number_of(id)?;
+                if self.known.insert(number) {
+                    self.client.insert(number);
+                    if kind == EntryKind::Tree {
+                        self.stack.push((number, 0));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Selects what the rules leave of a tree and of what it holds.
+    fn visit(&mut self, root: u32, asked_for: bool) -> Result<(), ReadError> {
+        match self.rules.depth_end {
+            None => self.visit_all(root, asked_for),
+            Some(end) => self.visit_to_depth(root, end, asked_for),
+        }
+    }
+
+    fn visit_all(&mut self, root: u32, asked_for: bool) -> Result<(), ReadError> {
+        self.enter_tree(root, asked_for);
+        let hash_bytes = self.packs.format().kind().len_in_bytes();
+        while let Some((number, _)) = self.stack.pop() {
+            let location = self.packs.location_of(number);
+            let mut fresh = std::mem::take(&mut self.fresh);
+            let tree = self.trees.visit(location, &mut fresh)?;
+            for at in &fresh {
+                match tree.entry(*at as usize, hash_bytes) {
+                    (EntryKind::Link, ..) => {}
+                    (EntryKind::Tree, _, id) => {
+                        let number = self.number_of(id)?;
+                        self.enter_tree(number, false);
+                    }
+                    (EntryKind::Blob, _, id) if self.rules.blobs => {
+                        let number = self.number_of(id)?;
+                        self.select_blob(number)?;
+                    }
+                    (EntryKind::Blob, ..) => {}
+                }
+            }
+            self.fresh = fresh;
+        }
+        Ok(())
+    }
+
+    fn enter_tree(&mut self, number: u32, asked_for: bool) {
+        let new = !self.known.contains(number);
+        if self.rules.trees || asked_for {
+            self.select(number);
+        } else {
+            self.known.insert(number);
+        }
+        if new {
+            self.stack.push((number, 0));
+        }
+    }
+
+    fn select_blob(&mut self, number: u32) -> Result<(), ReadError> {
+        if self.known.contains(number) {
+            return Ok(());
+        }
+        if let Some(end) = self.rules.blob_bytes_end {
+            let location = self.packs.location_of(number);
+            if self.history.reader().size_at(location)? >= end {
+                self.known.insert(number);
+                return Ok(());
+            }
+        }
+        self.select(number);
+        Ok(())
+    }
+
+    /// As [`Self::visit_all`], but a tree is looked at again when it shows up less deep.
+    fn visit_to_depth(&mut self, root: u32, end: u64, asked_for: bool) -> Result<(), ReadError> {
+        let hash_bytes = self.packs.format().kind().len_in_bytes();
+        // Levels count from 1 for the tree of a commit. One that is asked for by itself is above all
+        // depths, and so git counts them from what it holds.
+        if asked_for {
+            self.select(root);
+            self.stack.push((root, 0));
+        } else {
+            self.stack.push((root, 1));
+        }
+        while let Some((number, level)) = self.stack.pop() {
+            // What the client has it has whole.
+            if level > end || self.client.contains(number) {
+                continue;
+            }
+            let least = self.levels.entry(number).or_insert(u64::MAX);
+            if *least <= level {
+                continue;
+            }
+            *least = level;
+            if self.rules.trees {
+                self.select(number);
+            }
+            if level == end {
+                continue;
+            }
+            let location = self.packs.location_of(number);
+            let tree = self.trees.read(location)?;
+            for at in 0..tree.len() {
+                match tree.entry(at, hash_bytes) {
+                    (EntryKind::Link, ..) => {}
+                    (EntryKind::Tree, _, id) => {
+                        let number = self.number_of(id)?;
+                        self.stack.push((number, level + 1));
+                    }
+                    (EntryKind::Blob, _, id) if self.rules.blobs => {
+                        let number = self.number_of(id)?;
+                        self.select_blob(number)?;
+                    }
+                    (EntryKind::Blob, ..) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn number_of(&self, id: &gix_hash::oid) -> Result<u32, ReadError> {
+        self.packs
+            .number(id)
+            .ok_or_else(|| ReadError::Missing(id.to_owned()))
+    }
+}
+
+impl ObjectSet {
+    /// Adds the annotated tags, as far as refs show them, of objects that are sent.
+    pub(super) fn include_tags(
+        &mut self,
+        history: &mut History,
+        refs: &RefSnapshot,
+    ) -> Result<(), ReadError> {
+        let mut tags = Vec::new();
+        for entry in refs.with_prefix(b"refs/tags/") {
+            let target = entry.peeled.and_then(|peeled| self.packs.number(&peeled));
+            if !target.is_some_and(|target| self.selected.contains(target)) {
+                continue;
+            }
+            if let Some(number) = self.packs.number(&entry.id) {
+                history.peel(number, &mut tags)?;
+            }
+        }
+        for tag in tags {
+            if !self.client.contains(tag) {
+                self.selected.insert(tag);
+            }
+        }
+        Ok(())
+    }
+}

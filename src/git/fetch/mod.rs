@@ -1,0 +1,119 @@
+//! Answers a fetch: which objects, in which bytes.
+//!
+//! Source: gitprotocol-v2(5) "fetch", git-upload-pack(1).
+//! Invariant: a plan is made from one snapshot of packs and stays good whatever is pushed meanwhile.
+//! Not here: the conversation (`packhorse_protocol`), rights (`policy`).
+
+mod enumerate;
+mod filter;
+mod negotiate;
+mod plan;
+mod shallow;
+#[cfg(test)]
+mod tests;
+mod trees;
+mod visibility;
+
+pub use filter::Filter;
+pub use negotiate::Negotiation;
+pub use plan::{PackPlan, Stopped, WriteError};
+pub use shallow::{Boundary, Deepen, DeepenError, boundary};
+pub(super) use visibility::VisibleSets;
+pub use visibility::refused;
+
+use std::sync::Arc;
+
+use enumerate::{Ends, Enumeration};
+use filter::Rules;
+use plan::Encoding;
+
+use super::{
+    history::History,
+    packs::{PackSet, ReadError},
+};
+use crate::model::{ObjectId, RefSnapshot};
+
+/// Bytes before the first entry of a pack.
+const PACK_HEAD_BYTES: u64 = 12;
+
+/// How far the work is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// So many objects were found to be sent.
+    Counting(u64),
+    /// So many objects were written.
+    Writing(u64),
+}
+
+/// What a client asks for and what it has.
+#[derive(Debug, Clone, Default)]
+pub struct FetchRequest {
+    /// Objects it asks for; whether it may is the caller's to check.
+    pub wants: Vec<ObjectId>,
+    /// Objects it has, with all that they reach but for what the boundary below cuts off. Those
+    /// unknown here are passed over.
+    pub haves: Vec<ObjectId>,
+    /// Commits whose parents it does not have.
+    pub client_shallows: Vec<ObjectId>,
+    /// Commits whose parents it shall not get.
+    pub shallow: Vec<ObjectId>,
+    /// Commits among `client_shallows` whose parents it shall get now.
+    pub unshallow: Vec<ObjectId>,
+    /// What to leave out.
+    pub filter: Option<Filter>,
+    /// It can complete deltas against objects it has.
+    pub thin_pack: bool,
+    /// It understands deltas that name their base by distance.
+    pub ofs_delta: bool,
+    /// It wants annotated tags of what it gets.
+    pub include_tag: bool,
+}
+
+/// Finds the objects to send.
+///
+/// # Errors
+/// When a want, or an object that one refers to, is missing or damaged.
+pub fn prepare(
+    packs: Arc<PackSet>,
+    refs: &RefSnapshot,
+    request: &FetchRequest,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<PackPlan, ReadError> {
+    let mut history = History::new(packs);
+    let mut wants = request.wants.clone();
+    let mut also_there = Vec::new();
+    for id in &request.unshallow {
+        let commit = history.commit_of_id(id)?;
+        for at in 0..history.parent_count(commit) {
+            let parent = history.parent(commit, at)?;
+            wants.push(history.id(parent));
+        }
+        also_there.push(commit);
+    }
+    let mut is_cut = false;
+    for id in request.client_shallows.iter().chain(&request.shallow) {
+        // A client may have a boundary that nobody here knows of.
+        if history.packs().contains(id) {
+            let commit = history.commit_of_id(id)?;
+            history.cut(commit, true);
+            is_cut = true;
+        }
+    }
+    let ends = Ends {
+        wants: &wants,
+        haves: &request.haves,
+        also_there: &also_there,
+        is_cut,
+    };
+    let rules = Rules::new(request.filter.as_ref());
+    let mut objects = Enumeration::new(&mut history, rules, progress).run(&ends)?;
+    if request.include_tag {
+        objects.include_tags(&mut history, refs)?;
+    }
+    let encoding = Encoding {
+        // A client that left objects out may lack what its commits reach.
+        thin: request.thin_pack && request.filter.is_none(),
+        offset_deltas: request.ofs_delta,
+    };
+    Ok(PackPlan::new(objects, encoding))
+}

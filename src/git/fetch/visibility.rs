@@ -1,0 +1,179 @@
+//! Whether a caller may have an object: only what the refs it sees reach.
+//!
+//! Source: git's `uploadpack.allowReachableSHA1InWant`; lazy fetches of partial clones ask for single
+//! blobs, which git answers by walking everything each time.
+//! Bounds: [`SETS_MAX`] sets of refs are remembered a repository, two bits an object each.
+//! Invariant: an answer depends on the refs given and on nothing remembered for other refs: a set is
+//! found again by its tips, not by a name or a number.
+//! Not here: which refs a caller sees (`policy`).
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use gix_object::Kind;
+
+use super::{enumerate::Enumeration, filter::Rules};
+use crate::{
+    git::{
+        Repository,
+        bits::Bits,
+        history::History,
+        packs::{PackSet, ReadError},
+    },
+    model::{ObjectId, RefSnapshot},
+};
+
+/// Sets of refs remembered for one repository.
+const SETS_MAX: usize = 4;
+
+/// A set is made from an older one only if this many tests of ancestry or fewer show that it may be.
+const ANCESTRY_TESTS_MAX: usize = 64;
+
+/// What is visible to those who see certain refs.
+#[derive(Debug)]
+struct Visible {
+    /// Everything the refs name, sorted.
+    tips: Vec<ObjectId>,
+    depth: Depth,
+    objects: Bits,
+}
+
+/// How far a set goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Depth {
+    /// Commits and tags alone.
+    Commits,
+    /// Trees and blobs, too.
+    All,
+}
+
+/// The sets asked for last.
+#[derive(Debug, Default)]
+pub(crate) struct VisibleSets(Mutex<VecDeque<Arc<Visible>>>);
+
+/// The first of `wants` that nothing in `refs` reaches, if there is one.
+///
+/// # Errors
+/// When an object is missing or damaged.
+pub fn refused(
+    repository: &Repository,
+    packs: &Arc<PackSet>,
+    refs: &RefSnapshot,
+    wants: &[ObjectId],
+) -> Result<Option<ObjectId>, ReadError> {
+    let mut unnamed: HashSet<ObjectId> = wants.iter().copied().collect();
+    for entry in refs.entries() {
+        unnamed.remove(&entry.id);
+        if let Some(peeled) = &entry.peeled {
+            unnamed.remove(peeled);
+        }
+        if unnamed.is_empty() {
+            return Ok(None);
+        }
+    }
+    let mut history = History::new(Arc::clone(packs));
+    let mut numbers = Vec::new();
+    let mut depth = Depth::Commits;
+    for want in wants.iter().filter(|want| unnamed.contains(*want)) {
+        let Some(number) = packs.number(want) else {
+            return Ok(Some(*want));
+        };
+        let kind = history.reader().kind_at(packs.location_of(number))?;
+        if matches!(kind, Kind::Tree | Kind::Blob) {
+            depth = Depth::All;
+        }
+        numbers.push((number, want));
+    }
+    let visible = repository.visible().get(&mut history, refs, depth)?;
+    let hidden = |(number, _): &&(u32, &ObjectId)| !visible.objects.contains(*number);
+    Ok(numbers.iter().find(hidden).map(|(_, want)| **want))
+}
+
+impl VisibleSets {
+    fn get(
+        &self,
+        history: &mut History,
+        refs: &RefSnapshot,
+        depth: Depth,
+    ) -> Result<Arc<Visible>, ReadError> {
+        let mut tips: Vec<_> = refs.entries().iter().map(|entry| entry.id).collect();
+        tips.sort_unstable();
+        tips.dedup();
+        let remembered: Vec<_> = self.lock().iter().cloned().collect();
+        let fits = |visible: &&Arc<Visible>| visible.depth >= depth && visible.tips == tips;
+        if let Some(visible) = remembered.iter().find(fits) {
+            return Ok(Arc::clone(visible));
+        }
+        let mut base = None;
+        for older in remembered.iter().filter(|older| older.depth == depth) {
+            if still_reached(history, &older.tips, &tips)? {
+                base = Some(older);
+                break;
+            }
+        }
+        let rules = match depth {
+            Depth::Commits => Rules::COMMITS,
+            Depth::All => Rules::ALL,
+        };
+        let none = Bits::new(0);
+        let (old_tips, known) = base.map_or((&[][..], &none), |old| (&old.tips, &old.objects));
+        let mut silent = |_| {};
+        let walk = Enumeration::new(history, rules, &mut silent);
+        let visible = Arc::new(Visible {
+            objects: walk.closure(&tips, old_tips, known)?,
+            tips,
+            depth,
+        });
+        let mut sets = self.lock();
+        sets.retain(|other| other.depth != depth || other.tips != visible.tips);
+        sets.truncate(SETS_MAX - 1);
+        sets.push_front(Arc::clone(&visible));
+        Ok(visible)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Arc<Visible>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether all that `old` tips reach is reached by the `new` ones, as far as that is told quickly.
+fn still_reached(
+    history: &mut History,
+    old: &[ObjectId],
+    new: &[ObjectId],
+) -> Result<bool, ReadError> {
+    let gone: Vec<_> = old
+        .iter()
+        .filter(|tip| new.binary_search(tip).is_err())
+        .collect();
+    let come: Vec<_> = new
+        .iter()
+        .filter(|tip| old.binary_search(tip).is_err())
+        .collect();
+    if gone.len().saturating_mul(come.len()) > ANCESTRY_TESTS_MAX {
+        return Ok(false);
+    }
+    for tip in gone {
+        let mut reached = false;
+        for other in &come {
+            reached = reached || is_ancestor(history, tip, other)?;
+        }
+        if !reached {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether both are commits, and one reaches the other.
+fn is_ancestor(history: &mut History, old: &ObjectId, new: &ObjectId) -> Result<bool, ReadError> {
+    for id in [old, new] {
+        if history.reader().kind(id)? != Some(Kind::Commit) {
+            return Ok(false);
+        }
+    }
+    let (old, new) = (history.commit_of_id(old)?, history.commit_of_id(new)?);
+    history.is_ancestor(old, new)
+}

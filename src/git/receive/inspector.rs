@@ -1,0 +1,177 @@
+//! Looks at each object of a pack the moment its name is known, and at all their links in the end.
+//!
+//! Invariant: an object that the repository holds already is the same there, byte for byte; blobs
+//! too large to be held are compared by size only and left to the collision-detecting hash.
+
+use std::sync::Arc;
+
+use gix_hash::ObjectId;
+use gix_object::Kind;
+
+use super::{
+    ReceiveError,
+    check::{GITATTRIBUTES_BYTES, GITMODULES_BYTES, Message, Problem, Refusal, Rules, Special},
+    limits::{Limited, Limits},
+    references::References,
+};
+use crate::git::{ObjectReader, PackSet, ReadError};
+
+pub(super) struct Inspector {
+    rules: Rules,
+    references: References,
+    references_max: u64,
+    repository: ObjectReader,
+    buffer: Vec<u8>,
+}
+
+impl Inspector {
+    /// Compares with the objects in `packs`.
+    pub(super) fn new(packs: Arc<PackSet>, limits: &Limits) -> Self {
+        Self {
+            rules: Rules {
+                format: packs.format().kind(),
+                tolerated: limits.tolerated,
+                tree_entries: limits.tree_entries,
+            },
+            references: References::new(),
+            references_max: packs.object_count(),
+            repository: ObjectReader::new(packs),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Says how many objects are coming.
+    pub(super) fn expect(&mut self, count: u32) {
+        self.references_max += u64::from(count);
+    }
+
+    /// An object, and the one that it was built on.
+    pub(super) fn object(
+        &mut self,
+        id: ObjectId,
+        kind: Kind,
+        content: &[u8],
+        base: Option<&[u8]>,
+    ) -> Result<(), ReceiveError> {
+        self.rules
+            .check(kind, content, base, &mut self.references)
+            .map_err(|refusal| match refusal {
+                Refusal::Fault(fault) => fault.of(id).into(),
+                Refusal::TooManyEntries => ReceiveError::Limit {
+                    what: Limited::TreeEntries,
+                    limit: self.rules.tree_entries as u64,
+                },
+            })?;
+        if self.references.count() > self.references_max {
+            return Err(ReceiveError::Unconnected);
+        }
+        let known = self.repository.find(&id, &mut self.buffer);
+        match known.map_err(unreadable)? {
+            Some(known) if known.kind != kind || known.data != content => {
+                Err(ReceiveError::Collision(id))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A blob of which only the size is known here.
+    pub(super) fn large_blob(&mut self, id: ObjectId, size: u64) -> Result<(), ReceiveError> {
+        match self.repository.size(&id).map_err(unreadable)? {
+            Some(known) if known != size => Err(ReceiveError::Collision(id)),
+            _ => Ok(()),
+        }
+    }
+
+    /// An object of the repository, for deltas that the pack brings without their base.
+    pub(super) fn base(
+        &mut self,
+        id: &ObjectId,
+        limits: &Limits,
+    ) -> Result<Option<(Kind, Vec<u8>)>, ReceiveError> {
+        let Some(size) = self.repository.size(id).map_err(unreadable)? else {
+            return Ok(None);
+        };
+        ReceiveError::bound(Limited::DeltaBytes, limits.delta_bytes, size)?;
+        let mut content = Vec::new();
+        let found = self.repository.find(id, &mut content).map_err(unreadable)?;
+        Ok(found.map(|data| data.kind).map(|kind| (kind, content)))
+    }
+
+    /// Demands that everything named exists, with the kind it was named as. `pack` answers for the
+    /// objects of the pack, `read` reads one of its blobs.
+    pub(super) fn connect(
+        mut self,
+        pack: impl Fn(&ObjectId) -> Option<(Kind, u64)>,
+        mut read: impl FnMut(&ObjectId, &mut Vec<u8>) -> Result<(), ReceiveError>,
+    ) -> Result<(), ReceiveError> {
+        for (id, expected) in self.references.links() {
+            let actual = match pack(&id) {
+                Some((kind, _)) => Some(kind),
+                None => self.repository.kind(&id).map_err(unreadable)?,
+            };
+            match actual {
+                None => {
+                    return Err(ReceiveError::MissingObject {
+                        id,
+                        kind: word(expected),
+                    });
+                }
+                Some(actual) if actual != expected => {
+                    return Err(ReceiveError::WrongKind {
+                        id,
+                        expected: word(expected),
+                        actual: word(actual),
+                    });
+                }
+                Some(_) => {}
+            }
+        }
+        let mut content = Vec::new();
+        for (id, special) in self.references.special() {
+            let (message, most) = match special {
+                Special::Gitmodules => (Message::GitmodulesLarge, GITMODULES_BYTES),
+                Special::Gitattributes => (Message::GitattributesLarge, GITATTRIBUTES_BYTES),
+            };
+            let packed = pack(&id).map(|(_, size)| size);
+            let size = match packed {
+                Some(size) => size,
+                None => self
+                    .repository
+                    .size(&id)
+                    .map_err(unreadable)?
+                    .unwrap_or_default(),
+            };
+            if size > most {
+                if self.rules.tolerated.contains(message) {
+                    continue;
+                }
+                let text = format!("{size} bytes, at most {most} are read");
+                return Err(Problem { id, message, text }.into());
+            }
+            if packed.is_some() {
+                read(&id, &mut content)?;
+            } else {
+                self.repository
+                    .find(&id, &mut content)
+                    .map_err(unreadable)?;
+            }
+            self.rules
+                .check_special(special, &content)
+                .map_err(|fault| fault.of(id))?;
+        }
+        Ok(())
+    }
+}
+
+fn unreadable(error: ReadError) -> ReceiveError {
+    ReceiveError::Repository(Box::new(error))
+}
+
+pub(super) fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Commit => "commit",
+        Kind::Tree => "tree",
+        Kind::Blob => "blob",
+        Kind::Tag => "tag",
+    }
+}

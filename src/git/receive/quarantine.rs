@@ -1,0 +1,205 @@
+//! A pack that was found good and waits to be published or dropped.
+//!
+//! Invariant: publishing makes pack and index durable before their names appear, the index last, so
+//! a crash leaves either the whole pack or files that [`sweep`] removes.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    sync::Arc,
+};
+
+use gix_hash::ObjectId;
+use gix_object::Kind;
+use tempfile::NamedTempFile;
+
+use super::{
+    ReceiveError,
+    index::{self, Order},
+    pack::{Decoder, UnpublishedPack},
+    reader::QuarantineReader,
+    spool::{self, Spool},
+};
+use crate::git::{ObjectReader, PackSet, Repository};
+
+/// An object that a push brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewObject {
+    /// Its name.
+    pub id: ObjectId,
+    /// Commit, tree, blob or tag.
+    pub kind: Kind,
+    /// Bytes of its content.
+    pub size: u64,
+}
+
+/// Checked objects that nobody else sees yet. Dropped, it leaves nothing behind.
+#[derive(Debug)]
+pub struct Quarantine {
+    repository: Repository,
+    packs: Arc<PackSet>,
+    pack: UnpublishedPack,
+    order: Order,
+    sent: usize,
+}
+
+impl Quarantine {
+    pub(super) fn new(
+        repository: &Repository,
+        packs: Arc<PackSet>,
+        pack: UnpublishedPack,
+        order: Order,
+        sent: usize,
+    ) -> Self {
+        Self {
+            repository: repository.clone(),
+            packs,
+            pack,
+            order,
+            sent,
+        }
+    }
+
+    /// No objects at all, for pushes that bring none.
+    pub fn empty(repository: &Repository) -> Self {
+        let pack = UnpublishedPack {
+            format: repository.format().kind(),
+            entries: Vec::new(),
+            spool: Spool::new(&incoming(repository)),
+            end: 0,
+            trailer: Vec::new(),
+        };
+        let order = Order::of(&pack.entries).expect("no objects, no duplicates");
+        Self::new(repository, repository.packs(), pack, order, 0)
+    }
+
+    /// What was sent, in the order of the pack; some of it the repository may have had already.
+    pub fn new_objects(&self) -> impl ExactSizeIterator<Item = NewObject> {
+        self.pack.entries[..self.sent]
+            .iter()
+            .map(|entry| NewObject {
+                id: entry.id,
+                kind: entry.kind.expect("every delta is resolved"),
+                size: entry.size,
+            })
+    }
+
+    /// Whether the object is among them.
+    pub fn contains(&self, id: &ObjectId) -> bool {
+        self.find(id).is_some_and(|at| (at as usize) < self.sent)
+    }
+
+    /// Bytes of the pack that [`Self::publish`] will add.
+    pub fn pack_bytes(&self) -> u64 {
+        self.pack.spool.length()
+    }
+
+    /// Reads what is here and what was in the repository when the push began.
+    pub fn reader(&self) -> QuarantineReader<'_> {
+        QuarantineReader::new(self, ObjectReader::new(Arc::clone(&self.packs)))
+    }
+
+    /// Makes the objects part of the repository, durably.
+    ///
+    /// No objects make no pack. A pack that is there already is left as it is.
+    ///
+    /// # Errors
+    /// When the disk or the repository fails; the objects may or may not be published then, which
+    /// harms nobody as long as no ref names them.
+    pub fn publish(self) -> Result<(), ReceiveError> {
+        if self.sent == 0 {
+            return Ok(());
+        }
+        let incoming = incoming(&self.repository);
+        let folder = self.repository.folder().join("objects/pack");
+        let trailer = ObjectId::from_bytes_or_panic(&self.pack.trailer);
+        let pack_path = folder.join(format!("pack-{trailer}.pack"));
+        let index_path = pack_path.with_extension("idx");
+        let storage = ReceiveError::Storage;
+        if !index_path.try_exists().map_err(storage)? {
+            let mut index = spool::temporary(&incoming).map_err(storage)?;
+            index::write(&self.pack, &self.order, index.as_file_mut()).map_err(storage)?;
+            let pack = self.pack.spool.into_file().map_err(storage)?;
+            make_durable(&pack).map_err(storage)?;
+            make_durable(&index).map_err(storage)?;
+            rename(pack, &pack_path).map_err(storage)?;
+            rename(index, &index_path).map_err(storage)?;
+        }
+        fs::File::open(&folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(storage)?;
+        self.repository
+            .add_pack(&index_path)
+            .map_err(|error| ReceiveError::Repository(Box::new(error)))
+    }
+
+    pub(super) fn find(&self, id: &ObjectId) -> Option<u32> {
+        self.order.find(&self.pack.entries, id)
+    }
+
+    pub(super) fn object(&self, number: u32) -> NewObject {
+        let entry = self.pack.entry(number);
+        NewObject {
+            id: entry.id,
+            kind: entry.kind.expect("every delta is resolved"),
+            size: entry.size,
+        }
+    }
+
+    pub(super) fn read(
+        &self,
+        number: u32,
+        decoder: &mut Decoder,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ReceiveError> {
+        decoder.object(&self.pack, number, out, &mut |_| Ok(()))
+    }
+}
+
+/// Removes what pushes left behind that did not end: everything in `incoming`, and packs without an
+/// index. To be called when the server starts, before the repository is used.
+///
+/// # Errors
+/// When a file can't be removed.
+pub fn sweep(repository_folder: &Path) -> io::Result<()> {
+    let incoming = repository_folder.join("incoming");
+    for file in fs::read_dir(&incoming)? {
+        let file = file?;
+        match file.file_type()?.is_dir() {
+            true => fs::remove_dir_all(file.path())?,
+            false => fs::remove_file(file.path())?,
+        }
+    }
+    for file in fs::read_dir(repository_folder.join("objects/pack"))? {
+        let path = file?.path();
+        let orphan = path
+            .extension()
+            .is_some_and(|extension| extension == "pack")
+            && !path.with_extension("idx").try_exists()?;
+        let temporary = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"tmp_"));
+        if orphan || temporary {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where unpublished packs lie.
+pub(super) fn incoming(repository: &Repository) -> std::path::PathBuf {
+    repository.folder().join("incoming")
+}
+
+fn make_durable(file: &NamedTempFile) -> io::Result<()> {
+    file.as_file().flush()?;
+    file.as_file()
+        .set_permissions(fs::Permissions::from_mode(0o444))?;
+    file.as_file().sync_all()
+}
+
+fn rename(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    file.persist(path).map(drop).map_err(|error| error.error)
+}
