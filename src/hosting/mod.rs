@@ -30,6 +30,7 @@ mod access;
 mod accounts;
 mod bootstrap;
 mod branches;
+mod contents;
 mod deploy_keys;
 mod directory;
 mod namespaces;
@@ -38,6 +39,7 @@ mod repository;
 pub use accounts::{NewAccount, TokenSettings};
 pub use bootstrap::{BootstrapError, Bootstrapped, bootstrap};
 pub use branches::{BadCursor, Branch, BranchCursor, EPHEMERAL_BRANCHES, Page};
+pub use contents::{Contents, File, Touching};
 pub use deploy_keys::DeployKeySettings;
 pub use repository::{RepositoryChange, RepositorySettings};
 
