@@ -28,8 +28,6 @@ mod body;
 mod code_storage;
 mod query;
 mod request;
-#[cfg(test)]
-mod tests;
 
 /// What every handler works with.
 #[derive(Clone)]
@@ -39,6 +37,8 @@ struct App {
     /// Base of the URLs that clients are told, without trailing slash.
     public_url: Arc<str>,
     body_max_bytes: usize,
+    /// For files being sent.
+    memory: code_storage::Memory,
 }
 
 /// All management APIs. Bodies of more than `body_max_bytes` are refused.
@@ -53,6 +53,7 @@ pub fn router(
         authenticator,
         public_url: public_url.into(),
         body_max_bytes,
+        memory: code_storage::Memory::default(),
     };
     Router::new()
         .merge(code_storage::routes())

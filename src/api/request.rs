@@ -123,7 +123,7 @@ pub(super) fn failure(status: StatusCode, error: impl Into<String>) -> Response 
                 .headers_mut()
                 .insert(header::WWW_AUTHENTICATE, CHALLENGE);
         }
-        StatusCode::TOO_MANY_REQUESTS => {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, RETRY_AFTER);

@@ -1,7 +1,7 @@
 //! Refusals in Code Storage's words: a status and `{"error": "..."}`.
 
 use axum::{
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 
@@ -40,6 +40,21 @@ pub(super) enum Error {
     /// There is no such branch, commit or file.
     #[error("{0}")]
     NotFound(String),
+    /// There is more of it than can be served.
+    #[error("{0}")]
+    TooMuch(String),
+    /// The file is not what the client thinks.
+    #[error("precondition failed")]
+    PreconditionFailed,
+    /// The file has no such range.
+    #[error("range is beyond the {size} bytes of the file")]
+    OutOfRange {
+        /// What it has.
+        size: u64,
+    },
+    /// No memory for another file.
+    #[error("too many files are being sent, try again later")]
+    Busy,
     /// Something that the API describes and this server does not do.
     #[error("{0}")]
     NotServed(&'static str),
@@ -67,6 +82,10 @@ impl Error {
                 StatusCode::BAD_REQUEST
             }
             Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::TooMuch(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+            Self::OutOfRange { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
@@ -74,9 +93,15 @@ impl Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = self.status();
-        if status.is_server_error() {
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
             return internal(&self);
         }
-        failure(status, self.to_string())
+        let mut response = failure(status, self.to_string());
+        if let Self::OutOfRange { size } = self
+            && let Ok(range) = HeaderValue::from_str(&format!("bytes */{size}"))
+        {
+            response.headers_mut().insert(header::CONTENT_RANGE, range);
+        }
+        response
     }
 }

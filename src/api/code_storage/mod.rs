@@ -15,11 +15,16 @@ use axum::{
 use super::{App, table};
 
 mod branches;
+mod commits;
+mod content;
 mod error;
+mod files;
 mod preconditions;
 mod repositories;
 mod revision;
 mod target;
+
+pub(super) use content::Memory;
 
 /// Items of a page when nobody asks for another number.
 const PAGE_DEFAULT: usize = 20;
@@ -35,5 +40,8 @@ pub(super) fn routes() -> Router<App> {
         ("/api/v1/repo", get(repositories::show)),
         ("/api/v1/repos/delete", delete(repositories::remove)),
         ("/api/v1/repos/branches", get(branches::list)),
+        ("/api/v1/repos/commits", get(commits::list)),
+        ("/api/v1/repos/files", get(files::list)),
+        ("/api/v1/repos/file", get(content::show)),
     ])
 }

@@ -1,11 +1,17 @@
-//! Names of branches as this API takes them.
+//! Branches and other revisions as this API names them.
 //!
-//! Source: Code Storage API, "Ephemeral branches": those lie in Git's namespace `ephemeral`, below
-//! `refs/namespaces/ephemeral/refs/heads/`.
+//! Source: Code Storage API, "Ephemeral branches": those lie in Git's namespace `ephemeral`.
 //! Invariant: a plain name never reaches an ephemeral branch, nor the other way round.
 
 use super::error::Error;
-use crate::model::RefName;
+use crate::{
+    api::query::Query,
+    hosting::{Contents, EPHEMERAL_BRANCHES},
+    model::{ObjectId, RefName},
+};
+
+/// Longest path that is looked up, in bytes.
+const PATH_BYTES_MAX: usize = 4096;
 
 /// The branch of a plain name; a leading `refs/heads/` is allowed, any other `refs/` is not.
 pub(super) fn branch_name(text: &str) -> Result<RefName, Error> {
@@ -14,6 +20,99 @@ pub(super) fn branch_name(text: &str) -> Result<RefName, Error> {
         return Err(Error::Parameter(format!("{text:?} is not a branch")));
     }
     Ok(RefName::branch(short)?)
+}
+
+/// The same branch among the ephemeral ones.
+fn ephemeral(branch: &RefName) -> Result<RefName, Error> {
+    let short = branch.as_branch().unwrap_or(branch.as_str());
+    Ok(format!("{EPHEMERAL_BRANCHES}{short}").parse()?)
+}
+
+/// The short name of the default branch.
+pub(super) fn default_name(contents: &Contents) -> &str {
+    let branch = contents.default_branch();
+    branch.as_branch().unwrap_or(branch.as_str())
+}
+
+/// A branch that a request names, understood but not looked up.
+#[derive(Debug, Clone)]
+pub(super) struct AskedBranch {
+    /// As the client wrote it; `None` for the default branch.
+    name: Option<String>,
+    ephemeral: bool,
+}
+
+impl AskedBranch {
+    /// Reads `branch` and `ephemeral`.
+    pub(super) fn of(query: &Query) -> Result<Self, Error> {
+        let name = query.one("branch")?.map(str::to_owned);
+        if let Some(name) = &name {
+            branch_name(name)?;
+        }
+        Ok(Self {
+            name,
+            ephemeral: query.switch("ephemeral")?.unwrap_or_default(),
+        })
+    }
+
+    /// Its tip; `None` when nothing was named and there is nothing at all.
+    pub(super) fn tip(&self, contents: &Contents) -> Result<Option<ObjectId>, Error> {
+        if self.name.is_none() && contents.is_empty() {
+            return Ok(None);
+        }
+        let name = self.name.as_deref().unwrap_or(default_name(contents));
+        let plain = branch_name(name)?;
+        let full = match self.ephemeral {
+            true => ephemeral(&plain)?,
+            false => plain,
+        };
+        match contents.tip(&full) {
+            Some(tip) => Ok(Some(tip)),
+            None => Err(Error::NotFound(format!("branch {name} does not exist"))),
+        }
+    }
+}
+
+/// A revision that a request names, understood but not looked up.
+#[derive(Debug, Clone)]
+pub(super) struct AskedRevision {
+    name: Option<String>,
+    ephemeral: bool,
+}
+
+impl AskedRevision {
+    /// Reads `ref` and `ephemeral`; `ephemeral_base` must make sense but means nothing where only
+    /// one revision is named.
+    pub(super) fn of(query: &Query) -> Result<Self, Error> {
+        query.switch("ephemeral_base")?;
+        Ok(Self {
+            name: query.one("ref")?.map(str::to_owned),
+            ephemeral: query.switch("ephemeral")?.unwrap_or_default(),
+        })
+    }
+
+    /// What it stands for, and how it was asked for: the default branch's name if it was not.
+    pub(super) fn find(&self, contents: &Contents) -> Result<(ObjectId, String), Error> {
+        let name = self.name.as_deref().unwrap_or(default_name(contents));
+        let found = match self.ephemeral {
+            true => contents.tip(&ephemeral(&branch_name(name)?)?),
+            false => contents.revision(name)?,
+        };
+        match found {
+            Some(id) => Ok((id, name.to_owned())),
+            None => Err(Error::NotFound(format!("reference {name} does not exist"))),
+        }
+    }
+}
+
+/// A path in a tree as a client writes it; leading slashes mean nothing.
+pub(super) fn tree_path(text: &str) -> Result<String, Error> {
+    let path = text.trim_start_matches('/');
+    let odd = |segment: &str| segment.is_empty() || segment == "." || segment == "..";
+    if path.len() > PATH_BYTES_MAX || path.contains('\0') || path.split('/').any(odd) {
+        return Err(Error::Parameter(format!("path {text:?} is not valid")));
+    }
+    Ok(path.to_owned())
 }
 
 #[cfg(test)]
@@ -36,5 +135,26 @@ mod tests {
         ] {
             assert_eq!(name(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn an_ephemeral_branch_lies_in_its_namespace() {
+        let branch = branch_name("a/b").unwrap();
+        assert_eq!(
+            ephemeral(&branch).unwrap().as_str(),
+            "refs/namespaces/ephemeral/refs/heads/a/b"
+        );
+    }
+
+    #[test]
+    fn paths_that_name_no_file_are_refused() {
+        let path = |text: &str| tree_path(text).ok();
+        assert_eq!(path("//src/a b").as_deref(), Some("src/a b"));
+        let longest = "a".repeat(PATH_BYTES_MAX);
+        assert!(path(&longest).is_some());
+        for text in ["", "/", "a/", "a//b", "./a", "a/../b", "..", "a\0b"] {
+            assert_eq!(path(text), None, "{text:?}");
+        }
+        assert_eq!(path(&format!("{longest}a")), None);
     }
 }
