@@ -1,2 +1,15 @@
-//! The `packhorse` program.
-fn main() {}
+//! The `packhorse` program: reads the command line and runs one command.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    match packhorse::cli::Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("packhorse: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -95,6 +95,7 @@ pub(super) fn status_of_hosting(error: &HostingError) -> StatusCode {
         HostingError::Disk(_)
         | HostingError::Objects(_)
         | HostingError::Folder { .. }
+        | HostingError::Receive(_)
         | HostingError::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -17,5 +17,6 @@ mod packs;
 pub mod receive;
 mod repository;
 
+pub use gix_object::Kind as ObjectKind;
 pub use packs::{Location, ObjectReader, OpenError, PackSet, ReadError};
 pub use repository::{Repositories, Repository, RepositoryError};

@@ -1,0 +1,471 @@
+//! Git over HTTP: `info/refs`, `git-upload-pack` and `git-receive-pack` below any repository path.
+//!
+//! Source: gitprotocol-http(5). Paths are matched raw and decoded once, with and without `.git`.
+//! Bounds: an upload-pack body by `fetch_request_bytes` after inflating it, a push by the limits of
+//! the engine while it streams.
+//! Invariant: what a caller needs follows from the route that runs, never from a parameter it may
+//! choose (CVE-2026-52810): `info/refs?service=git-receive-pack` shows what a push needs and pushing
+//! asks again.
+//! Not here: the conversation itself (`wire`).
+
+use std::{io, sync::Arc};
+
+use async_compression::tokio::bufread::GzipDecoder;
+use axum::{
+    body::{Body, Bytes},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use futures_util::{StreamExt as _, stream};
+use packhorse_protocol::Version;
+use tokio::{io::BufReader, sync::mpsc};
+use tokio_util::{io::StreamReader, task::TaskTracker};
+
+use super::{
+    bounded::Bounded,
+    credentials::{self, CredentialError},
+    listener::Peer,
+};
+use crate::{
+    auth::Authenticator,
+    config::Limits,
+    model::Caller,
+    wire::{
+        Conversation, Disconnected, Input, Output, RETRY_AFTER_SECONDS, Refused, Wire, WireError,
+    },
+};
+
+/// Chunks that may wait between the engine and the socket of one answer.
+const CHUNKS_IN_FLIGHT: usize = 4;
+/// Longest `Git-Protocol` header that is read.
+const MAX_GIT_PROTOCOL: usize = 256;
+
+/// What the Git routes need.
+#[derive(Clone)]
+pub struct GitState {
+    /// Runs the conversations.
+    pub wire: Wire,
+    /// Knows the credentials.
+    pub authenticator: Authenticator,
+    /// The server's bounds.
+    pub limits: Arc<Limits>,
+    /// The server's running work.
+    pub tasks: TaskTracker,
+}
+
+/// Which of git's two services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Service {
+    UploadPack,
+    ReceivePack,
+}
+
+impl Service {
+    fn name(self) -> &'static str {
+        match self {
+            Self::UploadPack => "git-upload-pack",
+            Self::ReceivePack => "git-receive-pack",
+        }
+    }
+}
+
+/// A request that this module serves.
+#[derive(Debug, PartialEq, Eq)]
+enum Route<'a> {
+    Advertisement {
+        path: &'a str,
+        service: Option<Service>,
+    },
+    Run {
+        path: &'a str,
+        service: Service,
+    },
+}
+
+fn route<'a>(path: &'a str, query: Option<&str>) -> Option<Route<'a>> {
+    if let Some(path) = path.strip_suffix("/info/refs") {
+        let service = query
+            .unwrap_or_default()
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("service="));
+        let service = match service {
+            Some("git-upload-pack") => Some(Service::UploadPack),
+            Some("git-receive-pack") => Some(Service::ReceivePack),
+            _ => None,
+        };
+        return Some(Route::Advertisement { path, service });
+    }
+    [Service::UploadPack, Service::ReceivePack]
+        .into_iter()
+        .find_map(|service| {
+            let path = path.strip_suffix(service.name())?.strip_suffix('/')?;
+            Some(Route::Run { path, service })
+        })
+}
+
+/// Serves whatever no other route takes: Git, or 404.
+pub(super) async fn serve(State(state): State<GitState>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let Some(route) = route(parts.uri.path(), parts.uri.query()) else {
+        return text(StatusCode::NOT_FOUND, "not found");
+    };
+    let peer = parts.extensions.get::<Peer>().map(|peer| peer.address.ip());
+    let answer = match route {
+        Route::Advertisement { path, service }
+            if parts.method == Method::GET || parts.method == Method::HEAD =>
+        {
+            let Some(service) = service else {
+                return text(
+                    StatusCode::FORBIDDEN,
+                    "the dumb HTTP protocol is not served here; use git 1.6.6 or newer",
+                );
+            };
+            advertise(&state, &parts.headers, peer, path, service).await
+        }
+        Route::Run { path, service } if parts.method == Method::POST => {
+            run(&state, &parts.headers, peer, path, service, body).await
+        }
+        Route::Advertisement { .. } => return not_allowed("GET, HEAD"),
+        Route::Run { .. } => return not_allowed("POST"),
+    };
+    answer.unwrap_or_else(|failure| failure.into_response())
+}
+
+async fn advertise(
+    state: &GitState,
+    headers: &HeaderMap,
+    peer: Option<std::net::IpAddr>,
+    path: &str,
+    service: Service,
+) -> Result<Response, Failure> {
+    let caller = caller(state, headers, peer).await?;
+    let conversation = Conversation::advertisement(version(headers));
+    let input: Input = Box::pin(tokio::io::empty());
+    let media_type = match service {
+        Service::UploadPack => "application/x-git-upload-pack-advertisement",
+        Service::ReceivePack => "application/x-git-receive-pack-advertisement",
+    };
+    converse(
+        state,
+        &caller,
+        path,
+        service,
+        conversation,
+        input,
+        media_type,
+    )
+    .await
+}
+
+async fn run(
+    state: &GitState,
+    headers: &HeaderMap,
+    peer: Option<std::net::IpAddr>,
+    path: &str,
+    service: Service,
+    body: Body,
+) -> Result<Response, Failure> {
+    let (expected, media_type) = match service {
+        Service::UploadPack => (
+            "application/x-git-upload-pack-request",
+            "application/x-git-upload-pack-result",
+        ),
+        Service::ReceivePack => (
+            "application/x-git-receive-pack-request",
+            "application/x-git-receive-pack-result",
+        ),
+    };
+    // A web page can't send this type to us with a visitor's credentials.
+    if headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes) != Some(expected.as_bytes()) {
+        return Err(Failure::MediaType(expected));
+    }
+    let caller = caller(state, headers, peer).await?;
+    let conversation = Conversation::stateless(version(headers));
+    let input = input(state, headers, service, body)?;
+    converse(
+        state,
+        &caller,
+        path,
+        service,
+        conversation,
+        input,
+        media_type,
+    )
+    .await
+}
+
+/// The request body as it was before the client compressed it.
+fn input(
+    state: &GitState,
+    headers: &HeaderMap,
+    service: Service,
+    body: Body,
+) -> Result<Input, Failure> {
+    let chunks = body
+        .into_data_stream()
+        .map(|chunk| chunk.map_err(io::Error::other));
+    let raw = StreamReader::new(chunks);
+    let encoding = headers
+        .get(header::CONTENT_ENCODING)
+        .map(HeaderValue::as_bytes);
+    let most = match service {
+        Service::UploadPack => state.limits.fetch_request_bytes,
+        // The commands come before the pack and have their own bound.
+        Service::ReceivePack => state
+            .limits
+            .push_pack_bytes
+            .saturating_add(state.limits.fetch_request_bytes),
+    };
+    Ok(match encoding {
+        None | Some(b"identity") => Box::pin(BufReader::new(Bounded::new(raw, most))),
+        Some(b"gzip" | b"x-gzip") => {
+            Box::pin(BufReader::new(Bounded::new(GzipDecoder::new(raw), most)))
+        }
+        Some(other) => {
+            return Err(Failure::Encoding(
+                String::from_utf8_lossy(other).into_owned(),
+            ));
+        }
+    })
+}
+
+async fn caller(
+    state: &GitState,
+    headers: &HeaderMap,
+    peer: Option<std::net::IpAddr>,
+) -> Result<Caller, Failure> {
+    credentials::caller(&state.authenticator, headers, peer)
+        .await
+        .map_err(|error| match error {
+            CredentialError::Refused => Failure::Unauthenticated,
+            CredentialError::TooMany => Failure::Busy,
+        })
+}
+
+fn version(headers: &HeaderMap) -> Version {
+    headers
+        .get("git-protocol")
+        .map(HeaderValue::as_bytes)
+        .filter(|value| value.len() <= MAX_GIT_PROTOCOL)
+        .map(Version::from_git_protocol)
+        .unwrap_or_default()
+}
+
+/// Runs the conversation in a task and answers as soon as it is known how the answer begins.
+async fn converse(
+    state: &GitState,
+    caller: &Caller,
+    path: &str,
+    service: Service,
+    conversation: Conversation,
+    input: Input,
+    media_type: &'static str,
+) -> Result<Response, Failure> {
+    let path = percent_decoded(path).ok_or(Failure::NotFound)?;
+    let (sender, mut chunks) = mpsc::channel(CHUNKS_IN_FLIGHT);
+    let mut output = BodyOutput(sender);
+    let running = match service {
+        Service::UploadPack => {
+            let fetch = state.wire.open_fetch(caller, &path)?;
+            state
+                .tasks
+                .spawn(async move { fetch.run(conversation, input, &mut output).await })
+        }
+        Service::ReceivePack => {
+            let push = state.wire.open_push(caller, &path)?;
+            state
+                .tasks
+                .spawn(async move { push.run(conversation, input, &mut output).await })
+        }
+    };
+    let body = match chunks.recv().await {
+        Some(first) => {
+            let rest = stream::unfold(chunks, async |mut chunks| {
+                chunks.recv().await.map(|chunk| (chunk, chunks))
+            });
+            Body::from_stream(stream::iter([first]).chain(rest).map(Ok::<_, io::Error>))
+        }
+        None => match running.await {
+            Ok(Ok(())) => Body::empty(),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => return Err(Failure::Internal),
+        },
+    };
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    never_cached(headers);
+    Ok(response)
+}
+
+/// What git-http-backend(1) sends so that no proxy keeps an answer.
+fn never_cached(headers: &mut HeaderMap) {
+    headers.insert(
+        header::EXPIRES,
+        HeaderValue::from_static("Fri, 01 Jan 1980 00:00:00 GMT"),
+    );
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, max-age=0, must-revalidate"),
+    );
+}
+
+/// `%41` is `A`; `None` for broken escapes or bytes that are not UTF-8.
+fn percent_decoded(path: &str) -> Option<String> {
+    if !path.contains('%') {
+        return Some(path.to_owned());
+    }
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        if *first != b'%' {
+            decoded.push(*first);
+            continue;
+        }
+        let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
+        if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        decoded.push(u8::from_str_radix(digits, 16).ok()?);
+        rest = rest.get(2..)?;
+    }
+    String::from_utf8(decoded).ok()
+}
+
+struct BodyOutput(mpsc::Sender<Bytes>);
+
+impl Output for BodyOutput {
+    async fn send(&mut self, bytes: Bytes) -> Result<(), Disconnected> {
+        self.0.send(bytes).await.map_err(|_| Disconnected)
+    }
+}
+
+/// How a Git request ends before any of git's own protocol was spoken.
+#[derive(Debug)]
+enum Failure {
+    Unauthenticated,
+    Forbidden(String),
+    NotFound,
+    Busy,
+    MediaType(&'static str),
+    Encoding(String),
+    BadRequest(String),
+    TooLarge,
+    Internal,
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Unauthenticated => Self::Unauthenticated,
+            Refused::Forbidden(reason) => Self::Forbidden(reason),
+            Refused::NotFound => Self::NotFound,
+            Refused::Internal => Self::Internal,
+        }
+    }
+}
+
+impl From<WireError> for Failure {
+    fn from(error: WireError) -> Self {
+        match error {
+            WireError::Refused(refused) => refused.into(),
+            WireError::Busy => Self::Busy,
+            WireError::TooLarge => Self::TooLarge,
+            WireError::Internal => Self::Internal,
+            other => Self::BadRequest(other.for_peer()),
+        }
+    }
+}
+
+impl Failure {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Unauthenticated => {
+                let mut response = text(StatusCode::UNAUTHORIZED, "authentication required");
+                response.headers_mut().insert(
+                    header::WWW_AUTHENTICATE,
+                    HeaderValue::from_static("Basic realm=\"packhorse\", charset=\"UTF-8\""),
+                );
+                response
+            }
+            Self::Forbidden(reason) => text(StatusCode::FORBIDDEN, &reason),
+            Self::NotFound => text(StatusCode::NOT_FOUND, "repository not found"),
+            Self::Busy => {
+                let mut response = text(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "the server is busy, try again later",
+                );
+                response
+                    .headers_mut()
+                    .insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+                response
+            }
+            Self::MediaType(expected) => text(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                &format!("expected the content type {expected}"),
+            ),
+            Self::Encoding(encoding) => text(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                &format!("content encoding {encoding:?} is not gzip"),
+            ),
+            Self::TooLarge => text(StatusCode::PAYLOAD_TOO_LARGE, "request is too large"),
+            Self::BadRequest(reason) => text(StatusCode::BAD_REQUEST, &reason),
+            Self::Internal => text(StatusCode::INTERNAL_SERVER_ERROR, "internal error"),
+        }
+    }
+}
+
+fn not_allowed(allowed: &'static str) -> Response {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed");
+    response
+        .headers_mut()
+        .insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+/// A line for people; git shows it as `remote: …`.
+fn text(status: StatusCode, line: &str) -> Response {
+    let mut response = (status, format!("{line}\n")).into_response();
+    never_cached(response.headers_mut());
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_follow_from_the_path_alone() {
+        let advertisement = |path, service| Some(Route::Advertisement { path, service });
+        assert_eq!(
+            route("/a/b.git/info/refs", Some("service=git-upload-pack")),
+            advertisement("/a/b.git", Some(Service::UploadPack))
+        );
+        assert_eq!(
+            route("/a/b/info/refs", Some("x=1&service=git-receive-pack")),
+            advertisement("/a/b", Some(Service::ReceivePack))
+        );
+        assert_eq!(route("/a/b/info/refs", None), advertisement("/a/b", None));
+        assert_eq!(
+            route("/a/b/git-receive-pack", Some("service=git-upload-pack")),
+            Some(Route::Run {
+                path: "/a/b",
+                service: Service::ReceivePack
+            })
+        );
+        assert_eq!(route("/a/b", None), None);
+        assert_eq!(route("/a/bgit-receive-pack", None), None);
+    }
+
+    #[test]
+    fn escapes_are_decoded_once_and_broken_ones_refused() {
+        assert_eq!(percent_decoded("/a%2Fb").as_deref(), Some("/a/b"));
+        assert_eq!(percent_decoded("/a%252Fb").as_deref(), Some("/a%2Fb"));
+        for broken in ["%", "%4", "%zz", "%+1", "%ff"] {
+            assert_eq!(percent_decoded(broken), None, "{broken}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! SSH as a transport: what a session may ask for, and what opens nothing.
+
+use std::{io::Read as _, net::TcpStream, time::Duration};
+
+use crate::support::{Finished, Server, User, Via, clean_command, ed25519_key};
+
+/// `ssh` as this user with these flags and this command.
+fn ssh(server: &Server, user: &User<'_>, flags: &[&str], command: &[&str]) -> Finished {
+    let folder = user.new_folder();
+    let (_, line) = &folder.environment[0];
+    let mut words = line.split_whitespace();
+    let mut ssh = clean_command(words.next().unwrap(), &server.home());
+    let address = server.addresses.ssh.unwrap();
+    ssh.args(words)
+        .args(flags)
+        .args(["-p", &address.port().to_string(), "git@127.0.0.1"])
+        .args(command);
+    Finished::run(ssh, b"")
+}
+
+#[test]
+fn a_session_without_a_command_is_greeted_by_name() {
+    let server = Server::start();
+    let alice = server.user("alice");
+    let greeted = ssh(&server, &alice, &["-T"], &[]);
+    greeted.succeeds();
+    assert!(
+        greeted.stderr().contains("Hi alice!"),
+        "{}",
+        greeted.stderr()
+    );
+}
+
+/// An attacker with a valid key tries to run something else than Git (CVE-2024-39930 and its kin).
+#[test]
+fn nothing_but_git_runs() {
+    let server = Server::start();
+    let alice = server.user("alice");
+    for command in [
+        "id",
+        "git-upload-pack",
+        "git-upload-pack 'a' 'b'",
+        "git-upload-pack 'alice/x'; id",
+        "git-upload-pack --upload-pack=id 'alice/x'",
+        "sh -c id",
+        "git-lfs-authenticate alice/x download",
+    ] {
+        ssh(&server, &alice, &["-T"], &[command]).fails_with("packhorse:");
+    }
+    ssh(&server, &alice, &["-T", "-s"], &["sftp"]).fails_with("subsystem request failed");
+    let forwarded = ssh(&server, &alice, &["-T", "-W", "127.0.0.1:1"], &[]);
+    forwarded.fails_with("open failed");
+}
+
+/// An attacker owns no key but has seen the victim's public key, and offers it without being able
+/// to sign; then proves a key of their own (CVE-2024-45337).
+#[test]
+fn a_key_that_is_offered_and_not_signed_for_opens_nothing() {
+    let server = Server::start();
+    let alice = server.user("alice");
+    let mallory = server.user("mallory");
+    let novel = alice.creates_repository("novel");
+    alice.clones(&novel, Via::Ssh);
+
+    // The public half of alice's key beside a private half that does not belong to it.
+    let forged = ed25519_key(server.scratch(), "forged");
+    std::fs::copy(
+        alice.key.with_extension("pub"),
+        forged.with_extension("pub"),
+    )
+    .unwrap();
+    let mut thief = mallory.with_token("none");
+    thief.key = forged.clone();
+    let (_, refused) = thief.tries_to_clone(&novel, Via::Ssh, &[]);
+    refused.fails_with("Permission denied");
+
+    // Alice's key is offered first, mallory's own is proven: the session must be mallory's.
+    let both = format!("-i {} -i {}", forged.display(), mallory.key.display());
+    let folder = mallory.new_folder();
+    let mut environment = folder.environment.clone();
+    environment[0].1 = environment[0]
+        .1
+        .replace(&format!("-i {}", mallory.key.display()), &both);
+    let folder = crate::support::Folder {
+        environment,
+        ..folder
+    };
+    let url = mallory.url(&novel, Via::Ssh);
+    folder
+        .git_with(&["ls-remote", &url], b"")
+        .fails_with("not found");
+}
+
+#[test]
+fn an_agent_full_of_other_keys_does_not_lock_its_owner_out() {
+    let server = Server::start();
+    let alice = server.user("alice");
+    let novel = alice.creates_repository("novel");
+    let others: String = (0..12)
+        .map(|number| {
+            format!(
+                "-i {} ",
+                ed25519_key(server.scratch(), &number.to_string()).display()
+            )
+        })
+        .collect();
+    let folder = alice.new_folder();
+    let mut environment = folder.environment.clone();
+    environment[0].1 = environment[0].1.replacen("-i ", &format!("{others}-i "), 1);
+    let folder = crate::support::Folder {
+        environment,
+        ..folder
+    };
+    folder
+        .git_with(&["ls-remote", &alice.url(&novel, Via::Ssh)], b"")
+        .succeeds();
+}
+
+#[test]
+fn a_peer_that_never_authenticates_is_cut_off() {
+    let server = Server::start_with(|settings| settings.limits.ssh_handshake_seconds = 1);
+    let mut silent = TcpStream::connect(server.addresses.ssh.unwrap()).unwrap();
+    silent
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let mut said = Vec::new();
+    // Reading to the end succeeds only because the server hangs up.
+    silent.read_to_end(&mut said).ok();
+    assert!(said.starts_with(b"SSH-2.0-packhorse_"));
+    let alice = server.user("alice");
+    let novel = alice.creates_repository("novel");
+    alice.clones(&novel, Via::Ssh);
+}
+
+#[test]
+fn refusals_read_the_same_for_absent_and_for_foreign_repositories() {
+    let server = Server::start();
+    let alice = server.user("alice");
+    let bob = server.user("bob");
+    let novel = alice.creates_repository("novel");
+    let absent = crate::support::Remote::new("alice/absent");
+    let said = |remote| {
+        let (_, refused) = bob.tries_to_clone(remote, Via::Ssh, &[]);
+        refused.fails_with("repository not found");
+        refused.stderr().replace("novel", "absent")
+    };
+    assert_eq!(said(&novel), said(&absent));
+}

@@ -1,0 +1,12 @@
+//! The words that tests speak: a server, its users, their working copies.
+//!
+//! Everything is real: the server listens on loopback ports of its own, `git` and `ssh` are the
+//! stock clients, keys and tokens are made for the one test that uses them.
+
+mod git;
+mod server;
+mod user;
+
+pub(crate) use git::{Finished, Folder, clean_command};
+pub(crate) use server::{Server, binary};
+pub(crate) use user::{Remote, User, Via, WorkingCopy, ed25519_key};
