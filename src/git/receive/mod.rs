@@ -6,7 +6,7 @@
 //!
 //! Source: gitformat-pack(5), git-index-pack(1).
 //! Bounds: [`Limits`]. Memory does not depend on the size of the pack but on the number of its
-//! objects: up to 90 bytes each, and up to some 100 MiB for contents.
+//! objects: up to 150 bytes each, besides up to 64 MiB of contents and the few objects at hand.
 //! Invariant: everything that a published object names exists in the repository (see `references`),
 //! so a ref may point to any published object.
 //! Not here: who may push what where (`policy`), moving refs (`store`).
