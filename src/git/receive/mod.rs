@@ -13,6 +13,7 @@
 
 mod ancestry;
 mod check;
+mod children;
 mod compose;
 mod entry;
 mod error;
@@ -40,10 +41,7 @@ pub use quarantine::{NewObject, Quarantine, sweep};
 pub use reader::QuarantineReader;
 pub use tip::{Tip, TipError};
 
-use self::{
-    index::Order, inspector::Inspector, limits::Expense, pack::Decoder, spool::Spool,
-    stream::PackStream,
-};
+use self::{index::Order, inspector::Inspector, limits::Expense, spool::Spool, stream::PackStream};
 use super::Repository;
 
 /// How far a pack has come.
@@ -96,18 +94,7 @@ pub fn ingest(
     )?;
     let (pack, sent) = resolve::resolve(scanned, &mut inspector, &mut expense, limits, progress)?;
     let order = Order::of(&pack.entries)?;
-    let mut decoder = Decoder::new();
-    let find = |id: &_| order.find(&pack.entries, id);
-    inspector.connect(
-        |id| {
-            let entry = pack.entry(find(id)?);
-            Some((entry.kind.expect("every delta is resolved"), entry.size))
-        },
-        |id, content| {
-            let number = find(id).expect("asked for what was found before");
-            decoder.object(&pack, number, content, &mut |_| Ok(()))
-        },
-    )?;
+    inspector.connect(&pack, &order, &mut expense, limits)?;
     Ok(Quarantine::new(repository, packs, pack, order, sent))
 }
 
