@@ -153,7 +153,7 @@ impl Folder {
             &[
                 "for-each-ref",
                 "--format=%(objectname) %(*objectname) %(refname)",
-                "--exclude=refs/remotes/*",
+                "--exclude=refs/remotes",
             ],
             b"",
         )
