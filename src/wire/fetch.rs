@@ -382,7 +382,7 @@ impl Work {
         let job = tokio::task::spawn_blocking(move || {
             let mut teller = Teller::new(progress.then(|| sender.clone()));
             let plan = git::fetch::prepare(packs, &refs, &request, &mut |progress| {
-                teller.tell(progress)
+                teller.tell(progress);
             })?;
             // Counting is what the processor is for; from here on the peer's speed decides.
             drop(permit);
