@@ -145,7 +145,7 @@ fn a_deploy_key_is_managed_by_who_administers_its_repository() {
     let key = std::fs::read_to_string(key.with_extension("pub")).unwrap();
     let body =
         serde_json::json!({"title": "robot", "key": key.trim(), "can_push": true}).to_string();
-    let path = "/api/v1/admin/repositories/alice%2Fnovel/deploy-keys";
+    let path = "/api/v1/admin/repositories/alice%2Fnovel/deploy_keys";
     let (status, _) = ask(&server, &bob, "POST", path, &body);
     assert_eq!(status, 403, "bob may read but not administer");
     let (status, added) = ask(&server, &alice, "POST", path, &body);

@@ -1,1 +1,18 @@
-//! The one integration-test binary.
+//! The one integration-test binary; this list is its table of contents.
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
+mod support;
+
+mod access;
+mod api;
+mod clone_fetch_push;
+mod command_line;
+mod concurrency;
+mod deploy_keys;
+mod http_transport;
+mod shallow;
+mod shutdown;
+mod ssh_transport;
+mod systemd;
+mod tidy;
+mod tour;

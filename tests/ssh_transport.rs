@@ -49,7 +49,7 @@ fn nothing_but_git_runs() {
     }
     ssh(&server, &alice, &["-T", "-s"], &["sftp"]).fails_with("subsystem request failed");
     let forwarded = ssh(&server, &alice, &["-T", "-W", "127.0.0.1:1"], &[]);
-    forwarded.fails_with("open failed");
+    forwarded.fails_with("forwarding failed");
 }
 
 /// An attacker owns no key but has seen the victim's public key, and offers it without being able

@@ -13,7 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "api", "ssh", "http", "wire", "hosting", "auth", "config", "model",
+            "api", "ssh", "http", "wire", "hosting", "auth", "git", "store", "config", "model",
         ],
     ),
     (

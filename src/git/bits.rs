@@ -17,6 +17,11 @@ impl Bits {
         }
     }
 
+    /// Bytes it takes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.words.len() * size_of::<u64>()
+    }
+
     /// Adds a number; tells whether it is new.
     pub(crate) fn insert(&mut self, number: u32) -> bool {
         let (word, bit) = place(number);
@@ -47,44 +52,19 @@ impl Bits {
             .sum()
     }
 
-    /// Whether `first` up to but without `end` are all in the set.
-    pub(crate) fn contains_range(&self, first: u32, end: u32) -> bool {
-        let mut number = first;
-        while number < end {
-            if number.is_multiple_of(64) && end - number >= 64 {
-                if self.words.get(number as usize / 64) != Some(&u64::MAX) {
-                    return false;
-                }
-                number += 64;
-            } else if self.contains(number) {
-                number += 1;
-            } else {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Whether any of `first` up to but without `end` is in the set.
-    pub(crate) fn intersects_range(&self, first: u32, end: u32) -> bool {
-        let mut number = first;
-        while number < end {
-            if number.is_multiple_of(64) && end - number >= 64 {
-                if self
-                    .words
-                    .get(number as usize / 64)
-                    .is_some_and(|word| *word != 0)
-                {
-                    return true;
-                }
-                number += 64;
-            } else if self.contains(number) {
-                return true;
-            } else {
-                number += 1;
-            }
-        }
-        false
+    /// The numbers from `first` up to but without `end` that are in the set, ascending.
+    pub(crate) fn range(&self, first: u32, end: u32) -> impl Iterator<Item = u32> + '_ {
+        let words = first / 64..end.div_ceil(64);
+        words
+            .flat_map(|at| {
+                let mut word = self.words.get(at as usize).copied().unwrap_or(0);
+                std::iter::from_fn(move || {
+                    let bit = (word != 0).then(|| word.trailing_zeros())?;
+                    word &= word - 1;
+                    Some(at * 64 + bit)
+                })
+            })
+            .filter(move |number| (first..end).contains(number))
     }
 }
 
@@ -104,14 +84,12 @@ mod tests {
             assert!(!bits.insert(number));
         }
         assert_eq!(bits.len(), 240);
-        assert!(bits.contains_range(10, 250));
-        assert!(!bits.contains_range(9, 250));
-        assert!(!bits.contains_range(10, 251));
-        assert!(bits.contains_range(100, 100));
-        assert!(bits.intersects_range(0, 11));
-        assert!(!bits.intersects_range(0, 10));
-        assert!(!bits.intersects_range(250, 300));
-        assert!(bits.intersects_range(192, 300));
+        let range = |first, end| bits.range(first, end).collect::<Vec<_>>();
+        assert_eq!(range(0, 12), [10, 11]);
+        assert_eq!(range(248, 300), [248, 249]);
+        assert_eq!(range(127, 130), [127, 128, 129]);
+        assert_eq!(range(0, 300).len(), 240);
+        assert!(range(250, 300).is_empty());
         assert!(!bits.contains(4_000_000));
     }
 }

@@ -37,10 +37,14 @@ impl<R: AsyncRead + Unpin> AsyncRead for Bounded<R> {
                 self.left = left;
                 Poll::Ready(Ok(()))
             }
-            None => Poll::Ready(Err(io::Error::new(
-                io::ErrorKind::FileTooLarge,
-                "request body is too large",
-            ))),
+            None => {
+                // A reader that fails has read nothing.
+                buffer.set_filled(before);
+                Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::FileTooLarge,
+                    "request body is too large",
+                )))
+            }
         }
     }
 }

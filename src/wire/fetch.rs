@@ -14,23 +14,27 @@ use packhorse_protocol::{
     filter::{Filter, ObjectType},
     upload_pack::{Deepen, DeepenRequest, NegotiateRequest, PackReply, PackRequest, WantsRequest},
 };
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use super::{
     Conversation, Input, Output, Wire, WireError,
     dialogue::{AGENT, Dialogue, KEEPALIVE},
+    plans::Question,
     slots::Slot,
     stream::{CHUNKS_IN_FLIGHT, PackFramer, Piece},
 };
 use crate::{
     git::{
         self,
-        fetch::{Boundary, DeepenError, WriteError},
+        fetch::{Boundary, DeepenError, PackPlan, WriteError},
     },
     hosting::Repository,
     model::{Caller, ObjectId, RefSnapshot},
     policy::{self, Authorized},
 };
+
+/// What a peer reads when objects that should be there can't be read; the log knows more.
+const UNREADABLE: &str = "the server could not read its objects";
 
 /// A repository opened for one fetch conversation.
 pub struct Fetching {
@@ -195,7 +199,8 @@ impl Fetching {
                     packs: git.packs(),
                     git,
                     refs: Arc::clone(refs),
-                    computations: Arc::clone(&shared.computations),
+                    repository: self.repository.facts.id,
+                    wire: self.wire.clone(),
                     _slot: slot,
                 }
             }
@@ -249,10 +254,11 @@ fn named_ref(refs: &RefSnapshot, name: &[u8]) -> Option<ObjectId> {
 
 /// What the object questions of one conversation are answered from.
 struct Work {
+    wire: Wire,
+    repository: u64,
     git: git::Repository,
     packs: Arc<git::PackSet>,
     refs: Arc<RefSnapshot>,
-    computations: Arc<Semaphore>,
     _slot: Slot,
 }
 
@@ -262,7 +268,7 @@ impl Work {
         &self,
         work: impl FnOnce() -> Result<T, git::ReadError> + Send + 'static,
     ) -> Result<T, WireError> {
-        let permit = Arc::clone(&self.computations)
+        let permit = Arc::clone(&self.wire.0.computations)
             .acquire_owned()
             .await
             .map_err(super::internal)?;
@@ -357,6 +363,31 @@ impl Work {
         .await
     }
 
+    /// Which objects answer the request; found once for all who ask the same.
+    async fn plan(
+        &self,
+        request: git::fetch::FetchRequest,
+        mut teller: Teller,
+    ) -> Result<Arc<PackPlan>, WireError> {
+        let question = Question {
+            repository: self.repository,
+            generation: self.refs.generation(),
+            request: request.clone(),
+        };
+        let (packs, refs) = (Arc::clone(&self.packs), Arc::clone(&self.refs));
+        let count = teller.clone();
+        let compute = move || {
+            self.compute(move || {
+                git::fetch::prepare(packs, &refs, &request, &mut |progress| {
+                    teller.tell(progress)
+                })
+            })
+        };
+        let plan = self.wire.0.plans.get(question, compute).await?;
+        count.counted(plan.object_count());
+        Ok(plan)
+    }
+
     /// Makes the pack and sends it, with progress and signs of life.
     async fn send_pack<O: Output>(
         &self,
@@ -364,12 +395,6 @@ impl Work {
         reply: PackReply,
         dialogue: &mut Dialogue<'_, O>,
     ) -> Result<UploadPack, WireError> {
-        let (sender, mut pieces) = mpsc::channel(CHUNKS_IN_FLIGHT);
-        let permit = Arc::clone(&self.computations)
-            .acquire_owned()
-            .await
-            .map_err(super::internal)?;
-        let (packs, refs) = (Arc::clone(&self.packs), Arc::clone(&self.refs));
         let (sideband, progress) = (reply.sideband(), asked.progress);
         let request = match fetch_request(asked) {
             Ok(request) => request,
@@ -379,14 +404,28 @@ impl Work {
                 return Ok(UploadPack::Finished);
             }
         };
+        let (sender, mut pieces) = mpsc::channel(CHUNKS_IN_FLIGHT);
+        let planned = {
+            let planning = self.plan(request, Teller::new(progress.then(|| sender.clone())));
+            tokio::pin!(planning);
+            loop {
+                tokio::select! {
+                    planned = planning.as_mut() => break planned,
+                    waited = tokio::time::timeout(KEEPALIVE, pieces.recv()) => {
+                        pass_on(waited.ok().flatten(), &reply, dialogue).await?;
+                    }
+                }
+            }
+        };
+        let plan = match planned {
+            Ok(plan) => plan,
+            Err(error) => {
+                let last = reply.fail(UNREADABLE, &mut dialogue.buffer);
+                dialogue.refused(last, UNREADABLE).await?;
+                return Err(error);
+            }
+        };
         let job = tokio::task::spawn_blocking(move || {
-            let mut teller = Teller::new(progress.then(|| sender.clone()));
-            let plan = git::fetch::prepare(packs, &refs, &request, &mut |progress| {
-                teller.tell(progress)
-            })?;
-            // Counting is what the processor is for; from here on the peer's speed decides.
-            drop(permit);
-            teller.counted(plan.object_count());
             let mut framer = PackFramer::new(sideband, sender);
             plan.write_to(&mut |bytes| framer.write(bytes), &mut |_| ())?;
             framer.finish()?;
@@ -394,19 +433,8 @@ impl Work {
         });
         loop {
             match tokio::time::timeout(KEEPALIVE, pieces.recv()).await {
-                Ok(Some(Piece::Framed(bytes))) => {
-                    dialogue.flush().await?;
-                    dialogue.send(bytes).await?;
-                }
-                Ok(Some(Piece::Progress(line))) => {
-                    reply.progress(&line, &mut dialogue.buffer);
-                    dialogue.flush().await?;
-                }
                 Ok(None) => break,
-                Err(_) => {
-                    reply.keepalive(&mut dialogue.buffer);
-                    dialogue.flush().await?;
-                }
+                waited => pass_on(waited.ok().flatten(), &reply, dialogue).await?,
             }
         }
         match job.await.map_err(super::internal)? {
@@ -417,15 +445,34 @@ impl Work {
             Err(WriteError::Stopped(_)) => Err(WireError::Disconnected),
             Err(error) => {
                 super::internal(error);
-                let last = reply.fail(
-                    "the server could not read its objects",
-                    &mut dialogue.buffer,
-                );
+                let last = reply.fail(UNREADABLE, &mut dialogue.buffer);
                 dialogue
                     .refused(last, "internal error")
                     .await
                     .map(|()| UploadPack::Finished)
             }
+        }
+    }
+}
+
+/// Sends what a blocking thread has, or a sign of life if it has nothing for long.
+async fn pass_on<O: Output>(
+    piece: Option<Piece>,
+    reply: &PackReply,
+    dialogue: &mut Dialogue<'_, O>,
+) -> Result<(), WireError> {
+    match piece {
+        Some(Piece::Framed(bytes)) => {
+            dialogue.flush().await?;
+            dialogue.send(bytes).await
+        }
+        Some(Piece::Progress(line)) => {
+            reply.progress(&line, &mut dialogue.buffer);
+            dialogue.flush().await
+        }
+        None => {
+            reply.keepalive(&mut dialogue.buffer);
+            dialogue.flush().await
         }
     }
 }
@@ -470,6 +517,7 @@ fn filter(asked: Filter) -> Result<git::fetch::Filter, &'static str> {
 }
 
 /// Turns counts into lines for the user's terminal.
+#[derive(Clone)]
 struct Teller {
     pieces: Option<mpsc::Sender<Piece>>,
     told: u64,
@@ -493,11 +541,11 @@ impl Teller {
         }
     }
 
-    fn counted(&mut self, count: u32) {
+    fn counted(&self, count: u32) {
         self.line(format!("Counting objects: {count}, done.\n"));
     }
 
-    fn line(&mut self, line: String) {
+    fn line(&self, line: String) {
         if let Some(pieces) = &self.pieces {
             // A peer that reads slowly gets fewer lines, never a slower pack.
             pieces.try_send(Piece::Progress(line)).ok();

@@ -11,6 +11,7 @@ mod advertisement;
 mod dialogue;
 mod fetch;
 mod path;
+mod plans;
 mod push;
 mod slots;
 mod stream;
@@ -24,6 +25,7 @@ use tokio::{io::AsyncBufRead, sync::Semaphore};
 pub(crate) use self::slots::RETRY_AFTER_SECONDS;
 use self::{
     advertisement::Advertisements,
+    plans::Plans,
     slots::{Busy, SlotBounds, Slots},
 };
 pub use self::{fetch::Fetching, push::Pushing};
@@ -161,6 +163,7 @@ struct Shared {
     pushes: Slots,
     computations: Arc<Semaphore>,
     advertisements: Advertisements,
+    plans: Plans,
 }
 
 impl Wire {
@@ -179,6 +182,7 @@ impl Wire {
             pushes: Slots::new(bounds),
             computations: Arc::new(Semaphore::new(limits.computations)),
             advertisements: Advertisements::new(limits.open_repositories),
+            plans: Plans::new(),
             limits,
         }))
     }

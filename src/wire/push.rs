@@ -267,7 +267,7 @@ impl Pushing {
             Err(error) => {
                 super::internal(error);
                 taken.for_each(|verdict| {
-                    *verdict = Err("internal error, nothing was changed".to_owned())
+                    *verdict = Err("internal error, nothing was changed".to_owned());
                 });
             }
         }

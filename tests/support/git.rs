@@ -146,13 +146,14 @@ impl Folder {
         objects
     }
 
-    /// All refs with their ids.
+    /// All refs with their ids, but for what remotes were seen to have.
     #[track_caller]
     pub(crate) fn refs(&self) -> String {
         self.git_with(
             &[
                 "for-each-ref",
                 "--format=%(objectname) %(*objectname) %(refname)",
+                "--exclude=refs/remotes",
             ],
             b"",
         )

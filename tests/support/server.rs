@@ -106,14 +106,6 @@ impl Server {
         format!("http://{}", self.addresses.http.unwrap())
     }
 
-    /// The token made at first start.
-    pub(crate) fn admin_token(&self) -> String {
-        std::fs::read_to_string(self.data().join("admin-token"))
-            .unwrap()
-            .trim()
-            .to_owned()
-    }
-
     /// Runs `packhorse admin` with these arguments.
     pub(crate) fn admin(&self, arguments: &[&str]) -> Finished {
         self.admin_with(arguments, b"")

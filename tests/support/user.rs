@@ -218,6 +218,26 @@ impl WorkingCopy {
         self.head()
     }
 
+    /// Adds this many commits to `main`, which must be checked out, all at once.
+    #[track_caller]
+    pub(crate) fn commits_many(&self, count: usize) {
+        let first = self.head();
+        let mut stream = String::new();
+        for number in 0..count {
+            let text = format!("{number} of {count} after {first}\n");
+            stream += "commit refs/heads/main\n";
+            stream +=
+                "committer C O Mitter <committer@example.com> 1700000001 +0000\ndata 4\nLog\n";
+            if number == 0 {
+                stream += &format!("from {first}\n");
+            }
+            stream += &format!("M 100644 inline log.txt\ndata {}\n{text}\n", text.len());
+        }
+        self.git_with(&["fast-import", "--quiet"], stream.as_bytes())
+            .succeeds();
+        self.git("reset --quiet --hard").succeeds();
+    }
+
     /// The commit checked out.
     #[track_caller]
     pub(crate) fn head(&self) -> String {

@@ -1,7 +1,8 @@
 //! Which objects a client needs.
 //!
 //! Source: git-rev-list(1) `--objects`, git-pack-objects(1) `--revs --thin`.
-//! Bounds: three bits for each object of the repository, besides the commits and trees remembered.
+//! Bounds: three bits for each object of the repository, besides the commits and trees remembered;
+//! [`GUESSES_MAX`] lookups.
 //! Invariant: what is selected, together with what the client has, is closed: every object that a
 //! selected one refers to is selected, with the client, or left out by the filter or a shallow
 //! boundary. Only what the client surely has is marked as known to it.
@@ -64,9 +65,15 @@ pub(super) struct Enumeration<'a> {
     /// The least level at which a tree was seen, where depth matters.
     levels: HashMap<u32, u64, BuildHasherDefault<KeyHasher>>,
     stack: Vec<(u32, u64)>,
+    /// Numbers of objects looked up before, by the first bits of their ids: a search in an index
+    /// costs several times what it costs to look whether the last guess was right.
+    guesses: Vec<u32>,
     fresh: Vec<u32>,
     progress: &'a mut dyn FnMut(Progress),
 }
+
+/// Lookups remembered, a power of two; four bytes each.
+const GUESSES_MAX: u64 = 1 << 20;
 
 /// Progress is told each time this many objects were found.
 const PROGRESS_STEP: u64 = 4096;
@@ -79,6 +86,8 @@ impl<'a> Enumeration<'a> {
     ) -> Self {
         let packs = Arc::clone(history.packs());
         let none = Bits::new(packs.object_count());
+        let guesses = packs.object_count().next_power_of_two().min(GUESSES_MAX);
+        let guesses = usize::try_from(guesses).expect("small");
         Self {
             history,
             trees: Trees::new(Arc::clone(&packs)),
@@ -90,6 +99,7 @@ impl<'a> Enumeration<'a> {
             selected_count: 0,
             levels: HashMap::default(),
             stack: Vec::new(),
+            guesses: vec![0; guesses],
             fresh: Vec::new(),
             progress,
         }
@@ -220,8 +230,9 @@ impl<'a> Enumeration<'a> {
         let hash_bytes = self.packs.format().kind().len_in_bytes();
         while let Some((number, _)) = self.stack.pop() {
             let location = self.packs.location_of(number);
-            let tree = self.trees.visit(location, &mut self.fresh)?;
-            for at in &self.fresh {
+            let mut fresh = std::mem::take(&mut self.fresh);
+            let tree = self.trees.visit(location, &mut fresh)?;
+            for at in &fresh {
                 let (kind, _, id) = tree.entry(*at as usize, hash_bytes);
                 if kind == EntryKind::Link {
                     continue;
@@ -234,6 +245,7 @@ impl<'a> Enumeration<'a> {
                     }
                 }
             }
+            self.fresh = fresh;
         }
         Ok(())
     }
@@ -346,10 +358,22 @@ impl<'a> Enumeration<'a> {
         Ok(())
     }
 
-    fn number_of(&self, id: &gix_hash::oid) -> Result<u32, ReadError> {
-        self.packs
+    fn number_of(&mut self, id: &gix_hash::oid) -> Result<u32, ReadError> {
+        let first = id
+            .as_bytes()
+            .first_chunk()
+            .expect("ids have 20 bytes or more");
+        let slot = u32::from_le_bytes(*first) as usize & (self.guesses.len() - 1);
+        let guess = self.guesses[slot];
+        if self.packs.object_count() > 0 && self.packs.id_of(guess) == id {
+            return Ok(guess);
+        }
+        let number = self
+            .packs
             .number(id)
-            .ok_or_else(|| ReadError::Missing(id.to_owned()))
+            .ok_or_else(|| ReadError::Missing(id.to_owned()))?;
+        self.guesses[slot] = number;
+        Ok(number)
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Source: gitformat-pack(5).
 //! Bounds: [`CHUNK_BYTES`] of output are held back; an object that must be deflated anew is in
-//! memory whole; 16 bytes for each place where the distance between entries changes.
+//! memory whole; 16 bytes for each object of the pack being copied and for each place where the
+//! distance between entries changes.
 //! Invariant: the head's count is exact. A delta is sent as a delta only if its base is in the pack,
 //! or, in a thin pack, if the client has the base. Bases lie in the delta's own pack or in one before
 //! it (see `packs`), so no ring of deltas can arise.
@@ -78,6 +79,13 @@ impl PackPlan {
     /// How many objects the pack will hold.
     pub fn object_count(&self) -> u32 {
         self.count
+    }
+
+    /// Bytes of memory it takes, the packs not counted.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.objects.selected.memory_bytes()
+            + self.objects.client.memory_bytes()
     }
 
     /// Ids of the objects the pack will hold, in no useful order.
@@ -226,19 +234,30 @@ impl<'a> Writer<'a> {
         let first = packs.first_number(at);
         let end = first + pack.object_count();
         let selected = &self.plan.objects.selected;
-        if !selected.intersects_range(first, end) {
+        let mut entries: Vec<_> = selected
+            .range(first, end)
+            .map(|number| {
+                let position = number - first;
+                (pack.offset_at(position), position)
+            })
+            .collect();
+        if entries.is_empty() {
             return Ok(());
         }
-        if self.plan.encoding.offset_deltas && selected.contains_range(first, end) {
+        if self.plan.encoding.offset_deltas && entries.len() == pack.object_count() as usize {
             return self.whole_pack(at, pack);
         }
         let offsets = pack.offsets();
         let mut run: Option<Run> = None;
-        for (rank, position) in pack.positions().iter().enumerate() {
-            if !selected.contains(first + position) {
-                continue;
+        entries.sort_unstable();
+        let mut rank = 0;
+        for (offset, position) in entries {
+            // Neighbours are common: look at the next entry first.
+            rank += 1;
+            if offsets.get(rank) != Some(&offset) {
+                let found = offsets.binary_search(&offset);
+                rank = found.map_err(|_| pack.damaged(offset, "entry is not in the index"))?;
             }
-            let offset = offsets[rank];
             let entry_end = offsets.get(rank + 1).copied().unwrap_or(pack.end());
             let entry = pack.entry(offset)?;
             let pending = run.map_or(0, |run| run.end - run.start);
@@ -271,7 +290,7 @@ impl<'a> Writer<'a> {
                 }
                 Sent::Whole => {
                     self.put_run(pack, run.take())?;
-                    self.put_whole(at, *position, offset)?;
+                    self.put_whole(at, position, offset)?;
                 }
             }
             self.count(1);

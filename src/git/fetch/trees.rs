@@ -102,7 +102,8 @@ fn entry_end(bytes: &[u8], hash_bytes: usize) -> Option<Option<usize>> {
 
 struct Cached {
     tree: Arc<Tree>,
-    /// For each entry, whether the caller has seen what it names.
+    /// For each entry, whether the caller has seen what it names; entries beyond the end are unseen,
+    /// and all are while the tree is being used.
     seen: Vec<bool>,
 }
 
@@ -177,17 +178,24 @@ impl Trees {
                     .for_each(|(base, made)| *base |= made);
             }
         }
-        for level in self.levels.drain(..) {
-            if let Some(cached) = self.cache.get(location.pack, level.offset) {
-                cached.seen = level.seen;
-            }
-        }
+        self.put_back(location.pack);
         Ok(tree)
     }
 
     /// Reads the tree and promises nothing.
     pub(super) fn read(&mut self, location: Location) -> Result<Arc<Tree>, ReadError> {
-        self.load(location)
+        let tree = self.load(location)?;
+        self.put_back(location.pack);
+        Ok(tree)
+    }
+
+    /// Remembers what was seen in the trees just loaded.
+    fn put_back(&mut self, pack: u32) {
+        for level in self.levels.drain(..) {
+            if let Some(cached) = self.cache.get(pack, level.offset) {
+                cached.seen = level.seen;
+            }
+        }
     }
 
     /// The tree; on the way `levels` is filled with those it is made from and itself at the end.
@@ -208,7 +216,7 @@ impl Trees {
                 }
             }
             tree = Arc::new(made);
-            self.remember(location.pack, offset, &tree, &seen);
+            self.remember(location.pack, offset, &tree);
             self.levels.push(Level {
                 offset,
                 seen,
@@ -225,9 +233,11 @@ impl Trees {
         let mut offset = location.offset;
         loop {
             if let Some(cached) = self.cache.get(location.pack, offset) {
+                let mut seen = std::mem::take(&mut cached.seen);
+                seen.resize(cached.tree.len(), false);
                 self.levels.push(Level {
                     offset,
-                    seen: cached.seen.clone(),
+                    seen,
                     copies: Vec::new(),
                 });
                 return Ok(Arc::clone(&cached.tree));
@@ -256,7 +266,7 @@ impl Trees {
                 .ok_or_else(|| pack.damaged(offset, "tree does not parse"))?;
             let tree = Arc::new(tree);
             let seen = vec![false; tree.len()];
-            self.remember(location.pack, offset, &tree, &seen);
+            self.remember(location.pack, offset, &tree);
             self.levels.push(Level {
                 offset,
                 seen,
@@ -266,11 +276,11 @@ impl Trees {
         }
     }
 
-    fn remember(&mut self, pack: u32, offset: u64, tree: &Arc<Tree>, seen: &[bool]) {
+    fn remember(&mut self, pack: u32, offset: u64, tree: &Arc<Tree>) {
         let bytes = tree.bytes.len() + 5 * tree.starts.len();
         let cached = Cached {
             tree: Arc::clone(tree),
-            seen: seen.to_vec(),
+            seen: Vec::new(),
         };
         let dropped = self.cache.insert(pack, offset, cached, bytes);
         if let Some(tree) = dropped.and_then(|cached| Arc::into_inner(cached.tree)) {

@@ -90,7 +90,8 @@ impl<'a> Instructions<'a> {
     }
 }
 
-/// Appends the result, whose size the caller found bearable, to `output`; `None` if the delta does not fit the base or itself.
+/// Appends the result, whose size the caller found bearable, to `output`; `None` if the delta does
+/// not fit the base or itself.
 pub(crate) fn apply(base: &[u8], delta: &[u8], output: &mut Vec<u8>) -> Option<()> {
     let (base_size, result_size, steps) = instructions(delta)?;
     if base_size != base.len() {

@@ -11,7 +11,9 @@ use gix_object::Kind;
 use super::{
     ReceiveError,
     check::{GITATTRIBUTES_BYTES, GITMODULES_BYTES, Message, Problem, Refusal, Rules, Special},
-    limits::{Limited, Limits},
+    index::Order,
+    limits::{Expense, Limited, Limits},
+    pack::{Decoder, UnpublishedPack},
     references::References,
 };
 use crate::git::{ObjectReader, PackSet, ReadError};
@@ -97,16 +99,18 @@ impl Inspector {
         Ok(found.map(|data| data.kind).map(|kind| (kind, content)))
     }
 
-    /// Demands that everything named exists, with the kind it was named as. `pack` answers for the
-    /// objects of the pack, `read` reads one of its blobs.
+    /// Demands that everything named exists, with the kind it was named as, and reads the blobs whose
+    /// name gives them a meaning.
     pub(super) fn connect(
         mut self,
-        pack: impl Fn(&ObjectId) -> Option<(Kind, u64)>,
-        mut read: impl FnMut(&ObjectId, &mut Vec<u8>) -> Result<(), ReceiveError>,
+        pack: &UnpublishedPack,
+        order: &Order,
+        expense: &mut Expense,
+        limits: &Limits,
     ) -> Result<(), ReceiveError> {
         for (id, expected) in self.references.links() {
-            let actual = match pack(&id) {
-                Some((kind, _)) => Some(kind),
+            let actual = match order.find(&pack.entries, &id) {
+                Some(number) => pack.entry(number).kind,
                 None => self.repository.kind(&id).map_err(unreadable)?,
             };
             match actual {
@@ -126,20 +130,19 @@ impl Inspector {
                 Some(_) => {}
             }
         }
-        let mut content = Vec::new();
+        let (mut decoder, mut content) = (Decoder::new(), Vec::new());
         for (id, special) in self.references.special() {
             let (message, most) = match special {
                 Special::Gitmodules => (Message::GitmodulesLarge, GITMODULES_BYTES),
                 Special::Gitattributes => (Message::GitattributesLarge, GITATTRIBUTES_BYTES),
             };
-            let packed = pack(&id).map(|(_, size)| size);
+            let packed = order.find(&pack.entries, &id);
             let size = match packed {
-                Some(size) => size,
-                None => self
-                    .repository
-                    .size(&id)
-                    .map_err(unreadable)?
-                    .unwrap_or_default(),
+                Some(number) => pack.entry(number).size,
+                None => {
+                    let size = self.repository.size(&id).map_err(unreadable)?;
+                    size.unwrap_or_default()
+                }
             };
             if size > most {
                 if self.rules.tolerated.contains(message) {
@@ -148,12 +151,14 @@ impl Inspector {
                 let text = format!("{size} bytes, at most {most} are read");
                 return Err(Problem { id, message, text }.into());
             }
-            if packed.is_some() {
-                read(&id, &mut content)?;
-            } else {
-                self.repository
-                    .find(&id, &mut content)
-                    .map_err(unreadable)?;
+            let mut charge = |bytes| expense.charge(bytes, pack.end, limits);
+            match packed {
+                Some(number) => decoder.object(pack, number, &mut content, &mut charge)?,
+                None => {
+                    charge(size)?;
+                    let found = self.repository.find(&id, &mut content);
+                    found.map_err(unreadable)?;
+                }
             }
             self.rules
                 .check_special(special, &content)

@@ -6,13 +6,14 @@
 //!
 //! Source: gitformat-pack(5), git-index-pack(1).
 //! Bounds: [`Limits`]. Memory does not depend on the size of the pack but on the number of its
-//! objects: up to 90 bytes each, and up to some 100 MiB for contents.
+//! objects: up to 150 bytes each, besides up to 64 MiB of contents and the few objects at hand.
 //! Invariant: everything that a published object names exists in the repository (see `references`),
 //! so a ref may point to any published object.
 //! Not here: who may push what where (`policy`), moving refs (`store`).
 
 mod ancestry;
 mod check;
+mod children;
 mod compose;
 mod entry;
 mod error;
@@ -40,10 +41,7 @@ pub use quarantine::{NewObject, Quarantine, sweep};
 pub use reader::QuarantineReader;
 pub use tip::{Tip, TipError};
 
-use self::{
-    index::Order, inspector::Inspector, limits::Expense, pack::Decoder, spool::Spool,
-    stream::PackStream,
-};
+use self::{index::Order, inspector::Inspector, limits::Expense, spool::Spool, stream::PackStream};
 use super::Repository;
 
 /// How far a pack has come.
@@ -96,18 +94,7 @@ pub fn ingest(
     )?;
     let (pack, sent) = resolve::resolve(scanned, &mut inspector, &mut expense, limits, progress)?;
     let order = Order::of(&pack.entries)?;
-    let mut decoder = Decoder::new();
-    let find = |id: &_| order.find(&pack.entries, id);
-    inspector.connect(
-        |id| {
-            let entry = pack.entry(find(id)?);
-            Some((entry.kind.expect("every delta is resolved"), entry.size))
-        },
-        |id, content| {
-            let number = find(id).expect("asked for what was found before");
-            decoder.object(&pack, number, content, &mut |_| Ok(()))
-        },
-    )?;
+    inspector.connect(&pack, &order, &mut expense, limits)?;
     Ok(Quarantine::new(repository, packs, pack, order, sent))
 }
 

@@ -14,6 +14,7 @@ use gix_zlib::{Compression, stream::deflate};
 
 use super::{
     Progress, ReceiveError,
+    children::Children,
     entry::{Base, Entry, write_whole_header},
     inspector::Inspector,
     limits::{Expense, Limited, Limits},
@@ -179,7 +180,7 @@ impl Resolver<'_> {
     /// twice has had its deltas by name built the first time.
     fn next_child(&self, frame: &mut Frame) -> Option<u32> {
         if let Some(at) = frame.by_offset.next() {
-            return Some(self.by_offset.list[at]);
+            return Some(self.by_offset.delta(at));
         }
         frame
             .by_id
@@ -359,44 +360,6 @@ impl Resolver<'_> {
         }
         *trailer = hash.finish().as_ref().to_vec();
         spool.append(trailer).map_err(ReceiveError::Storage)
-    }
-}
-
-/// The deltas by offset on each entry: all of them in one list, grouped by base.
-struct Children {
-    starts: Vec<u32>,
-    list: Vec<u32>,
-}
-
-impl Children {
-    fn of(entries: &[Entry]) -> Self {
-        let mut starts = vec![0; entries.len() + 1];
-        let bases = || entries.iter().filter_map(|entry| entry.base.number());
-        for base in bases() {
-            starts[base as usize] += 1;
-        }
-        let mut sum = 0;
-        for start in &mut starts {
-            sum += *start;
-            *start = sum;
-        }
-        // Filled from the back of each group, so that the ends become the starts.
-        let mut list = vec![0; sum as usize];
-        for (at, entry) in entries.iter().enumerate().rev() {
-            if let Some(base) = entry.base.number() {
-                starts[base as usize] -= 1;
-                list[starts[base as usize] as usize] = number(at);
-            }
-        }
-        Self { starts, list }
-    }
-
-    /// Where the deltas on this entry are in the list. Entries appended later have none.
-    fn range(&self, entry: u32) -> Range<usize> {
-        match self.starts.get(entry as usize..entry as usize + 2) {
-            Some(&[start, end]) => start as usize..end as usize,
-            _ => 0..0,
-        }
     }
 }
 

@@ -9,6 +9,7 @@
 //! Not here: whether the objects named exist (`references`).
 
 mod commit;
+mod config;
 mod gitmodules;
 mod message;
 mod names;

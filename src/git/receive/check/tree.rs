@@ -25,7 +25,7 @@ impl Rules {
         links: &mut impl Links,
     ) -> Result<(), Refusal> {
         let mut entries = Entries::of(content, self.format);
-        let mut known = Known::of(base.unwrap_or_default(), self.format);
+        let mut known = Known(Entries::of(base.unwrap_or_default(), self.format));
         let mut previous: Option<TreeEntry<'_>> = None;
         // Files that a folder further on could have the name of.
         let mut files: Vec<&[u8]> = Vec::new();
@@ -196,39 +196,28 @@ impl<'a> Entries<'a> {
 }
 
 /// The entries of the base, passed once, beside those of the tree.
-struct Known<'a> {
-    entries: Entries<'a>,
-    next: Option<TreeEntry<'a>>,
-}
+struct Known<'a>(Entries<'a>);
 
-impl<'a> Known<'a> {
-    fn of(base: &'a [u8], format: gix_hash::Kind) -> Self {
-        let mut known = Self {
-            entries: Entries::of(base, format),
-            next: None,
-        };
-        known.advance();
-        known
-    }
-
-    /// A base that cannot be read on knows nothing more.
-    fn advance(&mut self) {
-        self.next = self.entries.next_entry().ok().flatten();
-    }
-
-    /// Whether the base has exactly this entry; asked in order, it is answered in linear time.
+impl Known<'_> {
+    /// Whether the base has exactly this entry; asked in order, it is answered in linear time. A
+    /// base that cannot be read on knows nothing more.
     fn contains(&mut self, entry: &TreeEntry<'_>) -> bool {
-        while let Some(known) = &self.next {
-            if known.bytes == entry.bytes {
-                self.advance();
+        loop {
+            // Nearly always the next one, which need not be taken apart then: what begins where an
+            // entry does, with the bytes of one, is one.
+            if let Some(rest) = self.0.rest.strip_prefix(entry.bytes) {
+                self.0.rest = rest;
                 return true;
             }
-            if order(known, entry) == Ordering::Greater {
-                return false;
+            let rest = self.0.rest;
+            match self.0.next_entry() {
+                Ok(Some(known)) if order(&known, entry) != Ordering::Greater => {}
+                _ => {
+                    self.0.rest = rest;
+                    return false;
+                }
             }
-            self.advance();
         }
-        false
     }
 }
 

@@ -1,9 +1,12 @@
 //! The commits of a repository as a graph: parents, trees and dates.
 //!
-//! Source: git-rev-list(1) for what a range is; commit-graph walks by date are git's own way.
+//! Source: git's commit format; a walk by date, newest first, is git's own way.
 //! Bounds: some 40 bytes for each commit that was looked at.
 //! Invariant: a commit is parsed once; one that is cut has no parents for anybody who asks.
 //! Not here: what trees hold (`fetch::trees`), texts of commits (`browse`).
+
+mod ancestry;
+mod range;
 
 use std::{
     cmp::Ordering,
@@ -15,8 +18,10 @@ use std::{
 use gix_hash::oid;
 use gix_object::Kind;
 
-use super::packs::{KeyHasher, ObjectReader, PackSet, ReadError};
-use crate::model::ObjectId;
+use crate::{
+    git::packs::{KeyHasher, ObjectReader, PackSet, ReadError},
+    model::ObjectId,
+};
 
 /// A commit that was parsed; an index into the history that parsed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,15 +45,6 @@ pub(crate) struct History {
     indices: HashMap<u32, CommitIndex, BuildHasherDefault<KeyHasher>>,
     commits: Vec<Commit>,
     parents: Vec<u32>,
-}
-
-/// What lies between some tips and some hidden commits.
-#[derive(Debug, Default)]
-pub(crate) struct Range {
-    /// Commits reachable from the tips and not from the hidden ones, newest first.
-    pub(crate) commits: Vec<CommitIndex>,
-    /// Hidden parents of these commits.
-    pub(crate) edges: Vec<CommitIndex>,
 }
 
 impl History {
@@ -190,95 +186,6 @@ impl History {
         }
         Err(malformed(number))
     }
-
-    /// The commits that `tips` reach and `hidden` do not, none older than `since`.
-    pub(crate) fn range(
-        &mut self,
-        tips: &[CommitIndex],
-        hidden: &[CommitIndex],
-        since: Option<i64>,
-    ) -> Result<Range, ReadError> {
-        Walk::default().run(self, tips, hidden, since)
-    }
-    /// Whether `descendant` is `ancestor` or reaches it.
-    pub(crate) fn is_ancestor(
-        &mut self,
-        ancestor: CommitIndex,
-        descendant: CommitIndex,
-    ) -> Result<bool, ReadError> {
-        Painting::default().run(self, ancestor, descendant)
-    }
-}
-
-/// The state of [`History::is_ancestor`]: ancestors of both commits are painted, newest first, until
-/// nothing is left that only the descendant reaches. What the ancestor itself reaches can't lead back
-/// to it, so the answer is exact whatever the dates say; they only decide how soon it is found.
-#[derive(Default)]
-struct Painting {
-    paints: Vec<u8>,
-    queue: ByTime,
-    /// Queued commits that only the descendant is known to reach.
-    open: usize,
-}
-
-impl Painting {
-    const DESCENDANT: u8 = 1;
-    const ANCESTOR: u8 = 2;
-    const BOTH: u8 = Self::DESCENDANT | Self::ANCESTOR;
-    const QUEUED: u8 = 4;
-
-    fn run(
-        mut self,
-        history: &mut History,
-        ancestor: CommitIndex,
-        descendant: CommitIndex,
-    ) -> Result<bool, ReadError> {
-        if ancestor == descendant {
-            return Ok(true);
-        }
-        self.paint(history, ancestor, Self::ANCESTOR);
-        self.paint(history, descendant, Self::DESCENDANT);
-        while self.open > 0 {
-            let Some(commit) = self.queue.pop() else {
-                break;
-            };
-            let paint = self.paint_of(commit);
-            *paint &= !Self::QUEUED;
-            let colours = *paint & Self::BOTH;
-            self.open -= usize::from(colours == Self::DESCENDANT);
-            for at in 0..history.parent_count(commit) {
-                let parent = history.parent(commit, at)?;
-                if parent == ancestor && colours & Self::DESCENDANT != 0 {
-                    return Ok(true);
-                }
-                self.paint(history, parent, colours);
-            }
-        }
-        Ok(false)
-    }
-
-    fn paint(&mut self, history: &History, commit: CommitIndex, colours: u8) {
-        let paint = self.paint_of(commit);
-        let before = *paint;
-        if before & colours == colours {
-            return;
-        }
-        *paint |= colours | Self::QUEUED;
-        let is_open = *paint & Self::BOTH == Self::DESCENDANT;
-        let was_open = before == Self::DESCENDANT | Self::QUEUED;
-        self.open = self.open + usize::from(is_open) - usize::from(was_open);
-        if before & Self::QUEUED == 0 {
-            self.queue.push(history, commit);
-        }
-    }
-
-    fn paint_of(&mut self, commit: CommitIndex) -> &mut u8 {
-        let at = commit.0 as usize;
-        if self.paints.len() <= at {
-            self.paints.resize((at + 1).next_power_of_two(), 0);
-        }
-        &mut self.paints[at]
-    }
 }
 
 /// Commits to visit, newest first, those of one second in the order in which they came.
@@ -325,128 +232,6 @@ impl ByTime {
 
     pub(crate) fn newest(&self) -> Option<i64> {
         self.heap.peek().map(|queued| queued.time)
-    }
-}
-
-/// The state of [`History::range`].
-#[derive(Default)]
-struct Walk {
-    flags: Vec<u8>,
-    queue: ByTime,
-    /// Queued commits that are not hidden.
-    shown_queued: usize,
-}
-
-impl Walk {
-    const SEEN: u8 = 1;
-    const HIDDEN: u8 = 2;
-    const QUEUED: u8 = 4;
-    const EDGE: u8 = 8;
-
-    /// How many hidden commits are looked at after the last shown one, in case a date is wrong. A
-    /// commit shown for want of looking further is sent although the client has it, no more.
-    const SLOP: u32 = 5;
-
-    fn run(
-        mut self,
-        history: &mut History,
-        tips: &[CommitIndex],
-        hidden: &[CommitIndex],
-        since: Option<i64>,
-    ) -> Result<Range, ReadError> {
-        for commit in hidden {
-            self.enter(history, *commit);
-            self.hide(history, *commit)?;
-        }
-        for commit in tips {
-            self.enter(history, *commit);
-        }
-        let mut range = Range::default();
-        let mut oldest_shown = i64::MAX;
-        let mut slop = Self::SLOP;
-        while let Some(commit) = self.queue.pop() {
-            let flags = self.flags(commit);
-            *flags &= !Self::QUEUED;
-            if *flags & Self::HIDDEN == 0 {
-                self.shown_queued -= 1;
-            }
-            if since.is_some_and(|since| history.time(commit) < since) {
-                self.hide(history, commit)?;
-            }
-            let is_hidden = *self.flags(commit) & Self::HIDDEN != 0;
-            for at in 0..history.parent_count(commit) {
-                let parent = history.parent(commit, at)?;
-                if is_hidden {
-                    self.hide(history, parent)?;
-                }
-                self.enter(history, parent);
-            }
-            if !is_hidden {
-                oldest_shown = oldest_shown.min(history.time(commit));
-                range.commits.push(commit);
-            } else if self.shown_queued == 0 {
-                let may_matter = self.queue.newest().is_some_and(|time| time >= oldest_shown);
-                slop = if may_matter { Self::SLOP } else { slop - 1 };
-                if slop == 0 {
-                    break;
-                }
-            } else {
-                slop = Self::SLOP;
-            }
-        }
-        range
-            .commits
-            .retain(|commit| *self.flags(*commit) & Self::HIDDEN == 0);
-        for commit in &range.commits {
-            for at in 0..history.parent_count(*commit) {
-                let parent = history.parent(*commit, at)?;
-                let flags = self.flags(parent);
-                if *flags & (Self::HIDDEN | Self::EDGE) == Self::HIDDEN {
-                    *flags |= Self::EDGE;
-                    range.edges.push(parent);
-                }
-            }
-        }
-        Ok(range)
-    }
-
-    fn flags(&mut self, commit: CommitIndex) -> &mut u8 {
-        let at = commit.0 as usize;
-        if self.flags.len() <= at {
-            self.flags.resize((at + 1).next_power_of_two(), 0);
-        }
-        &mut self.flags[at]
-    }
-
-    fn enter(&mut self, history: &History, commit: CommitIndex) {
-        let flags = self.flags(commit);
-        if *flags & Self::SEEN != 0 {
-            return;
-        }
-        *flags |= Self::SEEN | Self::QUEUED;
-        let shown = *flags & Self::HIDDEN == 0;
-        self.shown_queued += usize::from(shown);
-        self.queue.push(history, commit);
-    }
-
-    /// Hides a commit and all its ancestors that were seen already.
-    fn hide(&mut self, history: &mut History, commit: CommitIndex) -> Result<(), ReadError> {
-        let mut stack = vec![commit];
-        while let Some(commit) = stack.pop() {
-            let flags = self.flags(commit);
-            if *flags & Self::HIDDEN != 0 {
-                continue;
-            }
-            *flags |= Self::HIDDEN;
-            if *flags & Self::QUEUED != 0 {
-                self.shown_queued -= 1;
-            } else if *flags & Self::SEEN != 0 {
-                for at in 0..history.parent_count(commit) {
-                    stack.push(history.parent(commit, at)?);
-                }
-            }
-        }
-        Ok(())
     }
 }
 
