@@ -2,14 +2,18 @@
 
 use std::{num::NonZeroUsize, sync::Arc};
 
+use aws_lc_rs::{
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
+};
 use axum::{
     Router,
     body::Body,
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
+use base64::{Engine as _, prelude::BASE64_STANDARD, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
@@ -250,8 +254,17 @@ fn jwt(repository: &str, scopes: &[&str]) -> String {
 }
 
 fn signed(claims: &Value) -> String {
-    let key = EncodingKey::from_ec_pem(ISSUER_KEY.as_bytes()).unwrap();
-    jsonwebtoken::encode(&Header::new(Algorithm::ES256), claims, &key).unwrap()
+    let body: String = ISSUER_KEY
+        .lines()
+        .filter(|line| !line.starts_with('-'))
+        .collect();
+    let der = BASE64_STANDARD.decode(body).unwrap();
+    let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der).unwrap();
+    let part = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
+    let header = part(br#"{"alg":"ES256","typ":"JWT"}"#);
+    let text = format!("{header}.{}", part(claims.to_string().as_bytes()));
+    let signature = key.sign(&SystemRandom::new(), text.as_bytes()).unwrap();
+    format!("{text}.{}", part(signature.as_ref()))
 }
 
 /// A public key like no other, in OpenSSH's form.
