@@ -379,7 +379,7 @@ impl Work {
         let compute = move || {
             self.compute(move || {
                 git::fetch::prepare(packs, &refs, &request, &mut |progress| {
-                    teller.tell(progress)
+                    teller.tell(progress);
                 })
             })
         };
