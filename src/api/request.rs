@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::{App, query::QueryError};
 use crate::{
+    auth::PasswordError,
     hosting::HostingError,
     http::{self, CredentialError, Peer},
     model::Caller,
@@ -91,8 +92,11 @@ pub(super) fn status_of_hosting(error: &HostingError) -> StatusCode {
         HostingError::Invalid { .. }
         | HostingError::PublicKey(_)
         | HostingError::IssuerKey(_)
-        | HostingError::Password(_) => StatusCode::BAD_REQUEST,
-        HostingError::Disk(_)
+        | HostingError::Password(PasswordError::Empty | PasswordError::TooLong(_)) => {
+            StatusCode::BAD_REQUEST
+        }
+        HostingError::Password(PasswordError::Hash(_))
+        | HostingError::Disk(_)
         | HostingError::Objects(_)
         | HostingError::Folder { .. }
         | HostingError::Receive(_)
