@@ -21,7 +21,7 @@ use super::{
     fetch::VisibleSets,
     packs::{OpenError, Pack, PackSet},
 };
-use crate::model::ObjectFormat;
+use crate::{disk, model::ObjectFormat};
 
 /// One open repository; cheap to clone.
 #[derive(Debug, Clone)]
@@ -193,7 +193,8 @@ impl Repositories {
     pub fn create(&self, uuid: &str, format: ObjectFormat) -> Result<Repository, RepositoryError> {
         self.get_or(uuid, |folder| {
             let parent = folder.parent().unwrap_or(&self.root);
-            fs::create_dir_all(parent).map_err(|source| io(parent, source))?;
+            disk::make_folder(parent).map_err(|source| io(parent, source))?;
+            // Somebody else may have made the shelf a moment ago and not have flushed it yet.
             flush_folder(&self.root)?;
             Repository::create(folder, format)
         })
@@ -283,9 +284,7 @@ fn io(path: &Path, source: std::io::Error) -> OpenError {
 
 /// Makes the entries of a folder survive a power cut.
 fn flush_folder(path: &Path) -> Result<(), OpenError> {
-    fs::File::open(path)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|source| io(path, source))
+    disk::flush_folder(path).map_err(|source| io(path, source))
 }
 
 /// No code panics while it holds one of these locks and leaves half a change behind.

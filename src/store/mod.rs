@@ -9,15 +9,15 @@
 //! Not here: who may do what (`policy`), how secrets are made (`auth`), packs (`git`).
 
 use std::{
-    fs::{File, TryLockError},
+    fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use redb::{Database, ReadableDatabase};
+use redb::{Database, DatabaseError, ReadableDatabase};
 
-use crate::model::RefSnapshot;
+use crate::{disk, model::RefSnapshot};
 
 pub mod audit;
 mod codec;
@@ -136,7 +136,7 @@ impl Store {
             folder: data_folder.to_owned(),
             cause,
         };
-        std::fs::create_dir_all(data_folder).map_err(folder)?;
+        disk::make_folder(data_folder).map_err(folder)?;
         let lock = File::options()
             .create(true)
             .truncate(false)
@@ -150,12 +150,8 @@ impl Store {
             }
             Err(TryLockError::Error(cause)) => return Err(folder(cause)),
         }
-        let database = Database::create(data_folder.join("packhorse.redb"))
-            .map_err(|cause| OpenError::Database(Box::new(cause.into())))?;
+        let database = open_database(data_folder)?;
         migrate::run(&database, migrate::STEPS)?;
-        File::open(data_folder)
-            .and_then(|opened| opened.sync_all())
-            .map_err(folder)?;
         let database = Arc::new(database);
         Ok(Self {
             inner: Arc::new(Inner {
@@ -222,6 +218,26 @@ impl Store {
     pub fn refs_if_cached(&self, repository: u64) -> Result<Option<Arc<RefSnapshot>>, StoreError> {
         self.inner.ref_cache.cached(repository, &self.snapshot()?)
     }
+}
+
+/// Opens the database, or makes it under another name first: redb takes a file whose making was cut
+/// off for that of another program.
+fn open_database(data_folder: &Path) -> Result<Database, OpenError> {
+    let folder = |cause| OpenError::Folder {
+        folder: data_folder.to_owned(),
+        cause,
+    };
+    let failed = |cause: DatabaseError| OpenError::Database(Box::new(cause.into()));
+    let file = data_folder.join("packhorse.redb");
+    if file.try_exists().map_err(folder)? {
+        return Database::open(&file).map_err(failed);
+    }
+    let draft = file.with_extension("new");
+    File::create(&draft).map_err(folder)?;
+    let database = Database::create(&draft).map_err(failed)?;
+    fs::rename(&draft, &file).map_err(folder)?;
+    disk::flush_folder(data_folder).map_err(folder)?;
+    Ok(database)
 }
 
 #[cfg(test)]
