@@ -20,6 +20,7 @@ use lru::LruCache;
 use super::{
     fetch::VisibleSets,
     packs::{OpenError, Pack, PackSet},
+    receive::sweep,
 };
 use crate::{disk, model::ObjectFormat};
 
@@ -180,10 +181,16 @@ impl Repositories {
 
     /// The repository of this name, opened if it is not open.
     ///
+    /// Whoever pushes holds the repository, so there is no push while it is being opened: that is
+    /// when what a crash left of earlier pushes is removed.
+    ///
     /// # Errors
     /// When the name is no name or the repository can't be opened.
     pub fn get(&self, uuid: &str, format: ObjectFormat) -> Result<Repository, RepositoryError> {
-        self.get_or(uuid, |folder| Repository::open(folder, format))
+        self.get_or(uuid, |folder| {
+            sweep(folder).map_err(|source| io(folder, source))?;
+            Repository::open(folder, format)
+        })
     }
 
     /// Makes a repository, or opens the one that is there.
@@ -344,6 +351,21 @@ mod tests {
         let again = repositories.get(UUID, format).unwrap();
         assert!(Arc::ptr_eq(&held.0, &again.0));
         assert!(lock(&repositories.state).live.len() <= 4);
+    }
+
+    #[test]
+    fn what_a_crash_left_goes_when_the_repository_is_opened_and_not_while_it_is_open() {
+        let root = tempfile::TempDir::new().unwrap();
+        let format = ObjectFormat::Sha1;
+        let open = || Repositories::new(root.path(), NonZeroUsize::MIN);
+        let repositories = open();
+        let repository = repositories.create(UUID, format).unwrap();
+        let left = repository.folder().join("incoming/push-1");
+        fs::write(&left, "left").unwrap();
+        repositories.get(UUID, format).unwrap();
+        assert!(left.exists());
+        open().get(UUID, format).unwrap();
+        assert!(!left.exists());
     }
 
     #[test]

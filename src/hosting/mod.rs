@@ -117,8 +117,8 @@ pub enum HostingError {
     /// A repository's folder can't be made, opened or removed.
     #[error("repository folder failed")]
     Disk(#[from] git::RepositoryError),
-    /// A folder below that of all repositories can't be listed or swept.
-    #[error("folder {folder:?} can't be read or swept")]
+    /// A folder below that of all repositories can't be listed.
+    #[error("folder {folder:?} can't be read")]
     Folder {
         /// Which folder.
         folder: PathBuf,
@@ -321,9 +321,9 @@ impl Hosting {
         Ok(self.repositories.get(&row.uuid, row.object_format)?)
     }
 
-    /// Removes what a crash left below the folder of all repositories: folders that no row speaks
-    /// of, and in the others what pushes that did not end had brought. Says how many folders of
-    /// the first kind there were. Blocks; to be called at start, before anybody pushes.
+    /// Removes the folders that no row speaks of, which a crash left below the folder of all
+    /// repositories, and says how many there were. Blocks; to be called at start, before anybody
+    /// makes a repository. What a crash left of pushes goes when their repository is opened.
     ///
     /// # Errors
     /// When a folder can't be read or removed.

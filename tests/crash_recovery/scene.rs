@@ -13,6 +13,9 @@ use crate::support::{Administrator, Finished, Process, Via, WorkingCopy};
 /// The longest start after a crash, on a machine with much else to do.
 const RECOVERY: Duration = Duration::from_secs(15);
 
+/// The first commit of a history that no big one follows.
+pub(super) const BIG: usize = 8;
+
 /// The stage of a crash test.
 pub(super) struct Scene {
     folder: TempDir,
@@ -24,7 +27,8 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// Starts a server and makes a history whose every third commit is too big for memory.
+    /// Starts a server and makes a history whose commits up to [`BIG`] alternate between one that
+    /// is too big for memory and one that is small; the others are small.
     pub(super) fn new(commits: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("gitconfig"), "[gc]\n\tauto = 0\n").unwrap();
@@ -175,7 +179,7 @@ fn history(commits: usize) -> Vec<u8> {
     let mut stream = Vec::new();
     for number in 1..=commits {
         let mut content = format!("{number}\n").into_bytes();
-        if number % 3 == 1 {
+        if number < BIG && number % 2 == 1 {
             content.resize(5 << 20, 0);
             aws_lc_rs::rand::fill(&mut content[8..]).unwrap();
         }

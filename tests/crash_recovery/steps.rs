@@ -1,6 +1,6 @@
 //! One push, one creation, one deletion, killed at each of their steps.
 
-use super::scene::Scene;
+use super::scene::{BIG, Scene};
 use crate::support::{Strace, Via};
 
 const REPOSITORY: &str = "admin/novel";
@@ -97,49 +97,38 @@ fn a_push_killed_at_any_step_has_happened_whole_or_not_at_all() {
         step("pwrite64", 6, "packhorse.redb", Either),
         step("fdatasync", 1, "packhorse.redb", Either),
     ];
-    let mut scene = Scene::new(60);
+    let mut scene = Scene::new(BIG + publishing.len());
     scene.creates(REPOSITORY);
     scene
         .pushes(REPOSITORY, &scene.commit(1), Via::Http)
         .succeeds();
-    let mut pushed = 1;
-    for (big, steps) in [(true, &arriving[..]), (false, &publishing)] {
-        for (turn, &step) in steps.iter().enumerate() {
-            // Every third commit is big, beginning with the first.
-            let next = match big {
-                true => pushed + 3 - (pushed - 1) % 3,
-                false if pushed % 3 == 0 => pushed + 2,
-                false => pushed + 1,
-            };
-            if !big && next - pushed == 2 {
-                scene
-                    .pushes(REPOSITORY, &scene.commit(next - 1), Via::Http)
-                    .succeeds();
-            }
-            let old = scene.tip(REPOSITORY, "main");
-            let packs = scene.packs();
-            let via = Via::BOTH[turn % 2];
-            let strace = kill_at(&scene, step);
-            let commit = scene.commit(next);
-            scene.pushes(REPOSITORY, &commit, via).fails_with("");
-            killed(&mut scene, strace, step);
-            scene.restarts();
-            let left: Vec<_> = scene.packs().difference(&packs).cloned().collect();
-            let tip = scene.tip(REPOSITORY, "main");
-            match step.after {
-                Nothing => assert!(tip == old && left.is_empty(), "{step:?}: {tip:?} {left:?}"),
-                Pack => assert!(tip == old && left.len() <= 1, "{step:?}: {tip:?} {left:?}"),
-                _ => assert!(
-                    tip == old || tip.as_deref() == Some(&commit),
-                    "{step:?}: {tip:?}"
-                ),
-            }
-            scene.pushes(REPOSITORY, &commit, via).succeeds();
-            assert_eq!(scene.tip(REPOSITORY, "main"), Some(commit));
-            scene.is_whole(REPOSITORY);
-            pushed = next;
+    let bigs = (3..).step_by(2).zip(arriving);
+    let smalls = (BIG..).zip(publishing);
+    for (turn, (next, step)) in bigs.chain(smalls).enumerate() {
+        let old = scene.tip(REPOSITORY, "main");
+        let packs = scene.packs();
+        let via = Via::BOTH[turn % 2];
+        let strace = kill_at(&scene, step);
+        let commit = scene.commit(next);
+        scene.pushes(REPOSITORY, &commit, via).fails_with("");
+        killed(&mut scene, strace, step);
+        scene.restarts();
+        let tip = scene.tip(REPOSITORY, "main");
+        // Being read, the repository is rid of what the push left.
+        scene.is_whole(REPOSITORY);
+        let left: Vec<_> = scene.packs().difference(&packs).cloned().collect();
+        match step.after {
+            Nothing => assert!(tip == old && left.is_empty(), "{step:?}: {tip:?} {left:?}"),
+            Pack => assert!(tip == old && left.len() <= 1, "{step:?}: {tip:?} {left:?}"),
+            _ => assert!(
+                tip == old || tip.as_deref() == Some(&commit),
+                "{step:?}: {tip:?}"
+            ),
         }
+        scene.pushes(REPOSITORY, &commit, via).succeeds();
+        assert_eq!(scene.tip(REPOSITORY, "main"), Some(commit));
     }
+    scene.is_whole(REPOSITORY);
 }
 
 #[test]
@@ -160,8 +149,8 @@ fn a_push_that_is_committed_stays_though_nobody_was_told() {
         scene.server = None;
         scene.restarts();
         assert_eq!(scene.tip(REPOSITORY, "main"), Some(commit));
-        assert_eq!(scene.packs().len(), number);
         scene.is_whole(REPOSITORY);
+        assert_eq!(scene.packs().len(), number);
     }
 }
 

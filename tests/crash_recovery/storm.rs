@@ -153,7 +153,6 @@ fn whatever_was_acknowledged_outlives_kills_at_random_moments() {
         });
         scene.server = None;
         scene.restarts();
-        scene.packs();
         for (number, branch) in branches.iter().enumerate() {
             let repository = &repositories[number % REPOSITORIES];
             let tip = scene.tip(repository, &format!("branch-{number}"));
@@ -172,6 +171,9 @@ fn whatever_was_acknowledged_outlives_kills_at_random_moments() {
         for repository in &repositories {
             scene.pushes(repository, &commits[0], Via::Http).succeeds();
             scene.is_whole(repository);
+        }
+        scene.packs();
+        for repository in &repositories {
             scene
                 .administrator
                 .admin(&["repo", "delete", repository])

@@ -37,7 +37,8 @@ pub use check::{Message, NotTolerable, Problem, Tolerated};
 pub use compose::Composer;
 pub use error::ReceiveError;
 pub use limits::{Limited, Limits};
-pub use quarantine::{NewObject, Quarantine, sweep};
+pub(super) use quarantine::sweep;
+pub use quarantine::{NewObject, Quarantine};
 pub use reader::QuarantineReader;
 pub use tip::{Tip, TipError};
 
