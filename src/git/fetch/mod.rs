@@ -7,12 +7,14 @@
 mod enumerate;
 mod filter;
 mod negotiate;
+mod output;
 mod plan;
 mod shallow;
 #[cfg(test)]
 mod tests;
 mod trees;
 mod visibility;
+mod writer;
 
 pub use filter::Filter;
 pub use negotiate::Negotiation;
