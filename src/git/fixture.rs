@@ -180,6 +180,29 @@ impl Stock {
         self
     }
 
+    /// Lets the objects of each `few` commits lie whole in a pack of their own, as small pushes leave
+    /// them behind.
+    pub(crate) fn in_small_packs(self, few: usize) -> Self {
+        let together = self.indices();
+        let list = self.git(["rev-list", "--topo-order", "--reverse", "main", "side"]);
+        let commits: Vec<_> = list.lines().collect();
+        let mut chunks: Vec<_> = commits.chunks(few).map(|few| few.join("\n")).collect();
+        chunks.push(self.git(["for-each-ref", "--format=%(objectname)"]));
+        let mut before = String::new();
+        for chunk in chunks {
+            let input = format!("{chunk}\n--not\n{before}");
+            let args = "pack-objects -q --revs --window=0 --no-reuse-delta objects/pack/pack";
+            self.git_with_input(args.split(' '), input.as_bytes());
+            before += &format!("{chunk}\n");
+        }
+        for index in together {
+            std::fs::remove_file(index.with_extension("pack")).unwrap();
+            std::fs::remove_file(index).unwrap();
+        }
+        self.git(["fsck", "--connectivity-only"]);
+        self
+    }
+
     /// The id that a revision names.
     pub(crate) fn id(&self, revision: &str) -> ObjectId {
         self.git(["rev-parse", "--verify", revision])

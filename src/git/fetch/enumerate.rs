@@ -2,7 +2,7 @@
 //!
 //! Source: git-rev-list(1) `--objects`, git-pack-objects(1) `--revs --thin`.
 //! Bounds: three bits for each object of the repository, besides the commits and trees remembered;
-//! [`GUESSES_MAX`] lookups.
+//! [`GUESSES_MAX`] lookups; [`Sightings::MAX`] places.
 //! Invariant: what is selected, together with what the client has, is closed: every object that a
 //! selected one refers to is selected, with the client, or left out by the filter or a shallow
 //! boundary. Only what the client surely has is marked as known to it.
@@ -19,7 +19,8 @@ use gix_object::Kind;
 use super::{
     Progress,
     filter::Rules,
-    trees::{EntryKind, Trees},
+    paths::{PathHash, Sighting, Sightings},
+    trees::{EntryKind, Tree, Trees},
 };
 use crate::{
     git::{
@@ -38,6 +39,8 @@ pub(crate) struct ObjectSet {
     pub(crate) selected: Bits,
     /// Some of those that the client has: good as bases of deltas.
     pub(crate) client: Bits,
+    /// Where those to be sent were found, but for those left to go as they lie.
+    pub(super) sightings: Sightings,
 }
 
 /// What the walk starts from and where it ends.
@@ -65,11 +68,22 @@ pub(super) struct Enumeration<'a> {
     /// The least level at which a tree was seen, where depth matters.
     levels: HashMap<u32, u64, BuildHasherDefault<KeyHasher>>,
     stack: Vec<(u32, u64)>,
+    to_enter: Vec<Found>,
+    sightings: Option<Sightings>,
     /// Numbers of objects looked up before, by the first bits of their ids: a search in an index
     /// costs several times what it costs to look whether the last guess was right.
     guesses: Vec<u32>,
     fresh: Vec<u32>,
     progress: &'a mut dyn FnMut(Progress),
+}
+
+/// A tree or blob to look at.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    number: u32,
+    path: PathHash,
+    /// What the client has at this path.
+    counterpart: Option<u32>,
 }
 
 /// Lookups remembered, a power of two; four bytes each.
@@ -99,10 +113,18 @@ impl<'a> Enumeration<'a> {
             selected_count: 0,
             levels: HashMap::default(),
             stack: Vec::new(),
+            to_enter: Vec::new(),
+            sightings: None,
             guesses: vec![0; guesses],
             fresh: Vec::new(),
             progress,
         }
+    }
+
+    /// Remembers where objects are found.
+    pub(super) fn with_sightings(mut self) -> Self {
+        self.sightings = Some(Sightings::default());
+        self
     }
 
     /// Finds everything between the two ends.
@@ -112,6 +134,7 @@ impl<'a> Enumeration<'a> {
             packs: self.packs,
             selected: self.selected,
             client: self.client,
+            sightings: self.sightings.unwrap_or_default(),
         })
     }
 
@@ -147,33 +170,40 @@ impl<'a> Enumeration<'a> {
             match kind {
                 Kind::Commit => tips.push(self.history.commit(number)?),
                 Kind::Tree => roots.push(number),
-                Kind::Blob | Kind::Tag => self.select(number),
+                Kind::Blob | Kind::Tag => {
+                    self.select(number);
+                }
             }
         }
         let range = self.history.range(&tips, &hidden, None)?;
         for tree in client_trees {
             self.mark_client_tree(tree)?;
         }
-        for commit in range.edges.iter().chain(ends.also_there) {
+        let mut at_client: Vec<_> = range.edges;
+        at_client.extend(ends.also_there);
+        if ends.is_cut {
+            at_client.extend(&hidden);
+        }
+        for commit in &at_client {
             self.mark_client_commit(*commit)?;
         }
-        if ends.is_cut {
-            for commit in &hidden {
-                self.mark_client_commit(*commit)?;
-            }
-        }
+        // Of all that the client has, its newest commit is likely to be most like what it asks for.
+        let newest = at_client
+            .iter()
+            .max_by_key(|commit| self.history.time(**commit));
+        let counterpart = newest.map(|commit| self.history.tree(*commit));
         let asked: HashSet<u32> = tips.iter().map(|tip| self.history.number(*tip)).collect();
         for commit in range.commits {
             let number = self.history.number(commit);
             if self.rules.commits || asked.contains(&number) {
-                self.select(number);
+                self.select_at(number, PathHash::ROOT, None);
             }
             if self.rules.enters_trees() {
-                self.visit(self.history.tree(commit), false)?;
+                self.visit(self.history.tree(commit), counterpart, false)?;
             }
         }
         for root in roots {
-            self.visit(root, true)?;
+            self.visit(root, None, true)?;
         }
         Ok(())
     }
@@ -199,13 +229,29 @@ impl<'a> Enumeration<'a> {
         Ok((commits, trees))
     }
 
-    fn select(&mut self, number: u32) {
-        if self.known.insert(number) {
+    /// Answers whether the object is new.
+    fn select(&mut self, number: u32) -> bool {
+        let new = self.known.insert(number);
+        if new {
             self.selected.insert(number);
             self.selected_count += 1;
             if self.selected_count.is_multiple_of(PROGRESS_STEP) {
                 (self.progress)(Progress::Counting(self.selected_count));
             }
+        }
+        new
+    }
+
+    /// As [`Self::select`], for an object at some path.
+    fn select_at(&mut self, number: u32, path: PathHash, counterpart: Option<u32>) {
+        if self.select(number)
+            && let Some(sightings) = &mut self.sightings
+        {
+            sightings.note(Sighting {
+                number,
+                path,
+                counterpart: counterpart.filter(|number| self.client.contains(*number)),
+            });
         }
     }
 
@@ -251,32 +297,62 @@ impl<'a> Enumeration<'a> {
     }
 
     /// Selects what the rules leave of a tree and of what it holds.
-    fn visit(&mut self, root: u32, asked_for: bool) -> Result<(), ReadError> {
+    fn visit(
+        &mut self,
+        root: u32,
+        counterpart: Option<u32>,
+        asked_for: bool,
+    ) -> Result<(), ReadError> {
         match self.rules.depth_end {
-            None => self.visit_all(root, asked_for),
+            None => self.visit_all(root, counterpart, asked_for),
             Some(end) => self.visit_to_depth(root, end, asked_for),
         }
     }
 
-    fn visit_all(&mut self, root: u32, asked_for: bool) -> Result<(), ReadError> {
-        self.enter_tree(root, asked_for);
+    fn visit_all(
+        &mut self,
+        root: u32,
+        counterpart: Option<u32>,
+        asked_for: bool,
+    ) -> Result<(), ReadError> {
+        let top = Found {
+            number: root,
+            path: PathHash::ROOT,
+            counterpart,
+        };
+        self.enter_tree(top, asked_for);
         let hash_bytes = self.packs.format().kind().len_in_bytes();
-        while let Some((number, _)) = self.stack.pop() {
-            let location = self.packs.location_of(number);
+        while let Some(folder) = self.to_enter.pop() {
+            let location = self.packs.location_of(folder.number);
             let mut fresh = std::mem::take(&mut self.fresh);
             let tree = self.trees.visit(location, &mut fresh)?;
+            let beside = if fresh.is_empty() {
+                None
+            } else {
+                self.client_tree(folder.counterpart)?
+            };
             for at in &fresh {
-                match tree.entry(*at as usize, hash_bytes) {
-                    (EntryKind::Link, ..) => {}
-                    (EntryKind::Tree, _, id) => {
-                        let number = self.number_of(id)?;
-                        self.enter_tree(number, false);
-                    }
-                    (EntryKind::Blob, _, id) if self.rules.blobs => {
-                        let number = self.number_of(id)?;
-                        self.select_blob(number)?;
-                    }
-                    (EntryKind::Blob, ..) => {}
+                let (kind, name, id) = tree.entry(*at as usize, hash_bytes);
+                if kind == EntryKind::Link || kind == EntryKind::Blob && !self.rules.blobs {
+                    continue;
+                }
+                let number = self.number_of(id)?;
+                if self.known.contains(number) {
+                    continue;
+                }
+                let counterpart = beside
+                    .as_ref()
+                    .and_then(|beside| beside.find(kind, name, hash_bytes))
+                    .map(|id| self.number_of(id))
+                    .transpose()?;
+                let found = Found {
+                    number,
+                    path: folder.path.join(name),
+                    counterpart,
+                };
+                match kind {
+                    EntryKind::Tree => self.enter_tree(found, false),
+                    EntryKind::Blob | EntryKind::Link => self.select_blob(found)?,
                 }
             }
             self.fresh = fresh;
@@ -284,30 +360,38 @@ impl<'a> Enumeration<'a> {
         Ok(())
     }
 
-    fn enter_tree(&mut self, number: u32, asked_for: bool) {
-        let new = !self.known.contains(number);
+    /// The tree of this number, if it is one that the client has and that is worth reading.
+    fn client_tree(&mut self, number: Option<u32>) -> Result<Option<Arc<Tree>>, ReadError> {
+        number
+            .filter(|number| self.sightings.is_some() && self.client.contains(*number))
+            .map(|number| self.trees.read(self.packs.location_of(number)))
+            .transpose()
+    }
+
+    fn enter_tree(&mut self, tree: Found, asked_for: bool) {
+        let new = !self.known.contains(tree.number);
         if self.rules.trees || asked_for {
-            self.select(number);
+            self.select_at(tree.number, tree.path, tree.counterpart);
         } else {
-            self.known.insert(number);
+            self.known.insert(tree.number);
         }
         if new {
-            self.stack.push((number, 0));
+            self.to_enter.push(tree);
         }
     }
 
-    fn select_blob(&mut self, number: u32) -> Result<(), ReadError> {
-        if self.known.contains(number) {
+    fn select_blob(&mut self, blob: Found) -> Result<(), ReadError> {
+        if self.known.contains(blob.number) {
             return Ok(());
         }
         if let Some(end) = self.rules.blob_bytes_end {
-            let location = self.packs.location_of(number);
+            let location = self.packs.location_of(blob.number);
             if self.history.reader().size_at(location)? >= end {
-                self.known.insert(number);
+                self.known.insert(blob.number);
                 return Ok(());
             }
         }
-        self.select(number);
+        self.select_at(blob.number, blob.path, blob.counterpart);
         Ok(())
     }
 
@@ -348,8 +432,12 @@ impl<'a> Enumeration<'a> {
                         self.stack.push((number, level + 1));
                     }
                     (EntryKind::Blob, _, id) if self.rules.blobs => {
-                        let number = self.number_of(id)?;
-                        self.select_blob(number)?;
+                        let found = Found {
+                            number: self.number_of(id)?,
+                            path: PathHash::ROOT,
+                            counterpart: None,
+                        };
+                        self.select_blob(found)?;
                     }
                     (EntryKind::Blob, ..) => {}
                 }

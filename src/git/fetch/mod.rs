@@ -4,15 +4,19 @@
 //! Invariant: a plan is made from one snapshot of packs and stays good whatever is pushed meanwhile.
 //! Not here: the conversation (`packhorse_protocol`), rights (`policy`).
 
+mod delta;
 mod enumerate;
 mod filter;
 mod negotiate;
+mod output;
+mod paths;
 mod plan;
 mod shallow;
 #[cfg(test)]
 mod tests;
 mod trees;
 mod visibility;
+mod writer;
 
 pub use filter::Filter;
 pub use negotiate::Negotiation;
@@ -106,7 +110,8 @@ pub fn prepare(
         is_cut,
     };
     let rules = Rules::new(request.filter.as_ref());
-    let mut objects = Enumeration::new(&mut history, rules, progress).run(&ends)?;
+    let enumeration = Enumeration::new(&mut history, rules, progress).with_sightings();
+    let mut objects = enumeration.run(&ends)?;
     if request.include_tag {
         objects.include_tags(&mut history, refs)?;
     }

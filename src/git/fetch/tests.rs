@@ -63,6 +63,16 @@ impl Served {
         text.lines().map(|line| line.parse().unwrap()).collect()
     }
 
+    /// Bytes of the pack that stock git makes of the same objects.
+    fn length_by_git(&self, request: &FetchRequest) -> usize {
+        let lines = |ids: &[ObjectId]| ids.iter().map(|id| format!("{id}\n")).collect::<String>();
+        let input = format!("{}--not\n{}", lines(&request.wants), lines(&request.haves));
+        let mut args = vec!["pack-objects", "-q", "--revs", "--stdout"];
+        args.extend(request.thin_pack.then_some("--thin"));
+        args.extend(request.ofs_delta.then_some("--delta-base-offset"));
+        self.stock.git_with_input(args, input.as_bytes()).len()
+    }
+
     #[track_caller]
     fn check_pack(&self, request: &FetchRequest, client: &Stock) -> Vec<u8> {
         let plan = self.plan(request);
@@ -181,6 +191,98 @@ fn a_thin_pack_is_smaller_and_a_base_the_client_lacks_is_never_used() {
     };
     let thin = served.check_pack(&thin, &client);
     assert!(thin.len() < whole.len(), "{} < {}", thin.len(), whole.len());
+}
+
+#[test]
+fn what_lies_whole_is_sent_as_a_delta_against_what_the_client_has() {
+    for stock in Stock::each() {
+        let served = Served::new(stock.with_history(60).in_small_packs(2));
+        assert!(served.packs.pack_count() > 20);
+        let client = Stock::new(served.stock.format());
+        served.check_pack(&served.request(&["main~3"], &[]), &client);
+        let request = |thin_pack, ofs_delta| FetchRequest {
+            thin_pack,
+            ofs_delta,
+            ..served.request(&["main"], &["main~3"])
+        };
+        let self_contained = served.check_pack(&request(false, true), &client);
+        let thin = served.check_pack(&request(true, true), &client);
+        served.check_pack(&request(true, false), &client);
+        client.git([
+            "update-ref",
+            "refs/now",
+            &served.stock.id("main").to_string(),
+        ]);
+        client.git(["fsck", "--strict"]);
+        let of_git = served.length_by_git(&request(true, true));
+        assert!(
+            thin.len() < self_contained.len(),
+            "{} where one without bases elsewhere has {}",
+            thin.len(),
+            self_contained.len()
+        );
+        assert!(
+            thin.len() <= of_git + of_git / 4,
+            "{} where git sends {of_git}",
+            thin.len()
+        );
+    }
+}
+
+#[test]
+fn small_packs_are_joined_by_deltas_in_every_encoding() {
+    for stock in Stock::each() {
+        let served = Served::new(stock.with_history(60).in_small_packs(3));
+        for (thin_pack, ofs_delta) in [(false, false), (false, true), (true, false), (true, true)] {
+            let client = Stock::new(served.stock.format());
+            let mut had: Vec<&str> = Vec::new();
+            for want in ["main~9", "side", "main", "v31"] {
+                let request = FetchRequest {
+                    thin_pack,
+                    ofs_delta,
+                    ..served.request(&[want], &had)
+                };
+                served.check_pack(&request, &client);
+                had.push(want);
+            }
+            client.git([
+                "update-ref",
+                "refs/main",
+                &served.stock.id("main").to_string(),
+            ]);
+            client.git([
+                "update-ref",
+                "refs/side",
+                &served.stock.id("side").to_string(),
+            ]);
+            client.git(["fsck", "--strict"]);
+            let clone = FetchRequest {
+                ofs_delta,
+                ..served.request(&["main", "side"], &[])
+            };
+            let pack = served.check_pack(&clone, &Stock::new(served.stock.format()));
+            let of_git = served.length_by_git(&clone);
+            assert!(
+                pack.len() <= of_git + of_git / 4,
+                "{} where git sends {of_git}",
+                pack.len()
+            );
+        }
+    }
+}
+
+#[test]
+fn shallow_clones_of_small_packs_deepen_as_with_git() {
+    for stock in Stock::each() {
+        let served = Served::new(stock.with_history(60).in_small_packs(3));
+        served.stock.git(["branch", "older", "main~10"]);
+        let mut clone = ShallowClone::of(&served);
+        clone.fetches("older", "--depth=1", &Deepen::Depth(1));
+        clone.fetches("older", "--depth=3", &Deepen::Depth(3));
+        clone.fetches("main", "--depth=2", &Deepen::Depth(2));
+        clone.fetches("side", "--depth=4", &Deepen::Depth(4));
+        clone.fetches("main", "--unshallow", &Deepen::Depth(Deepen::INFINITE));
+    }
 }
 
 #[test]

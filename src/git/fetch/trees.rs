@@ -7,7 +7,7 @@
 //! begin where one of the base's entries begins.
 //! Not here: what the entries are good for (`enumerate`).
 
-use std::{ops::Range, sync::Arc};
+use std::{cmp::Ordering, ops::Range, sync::Arc};
 
 use gix_object::Kind;
 
@@ -54,6 +54,27 @@ impl Tree {
         (kind_of(mode), name, gix_hash::oid::from_bytes_unchecked(id))
     }
 
+    /// The id of the entry of this kind and name, if there is one.
+    pub(super) fn find(
+        &self,
+        kind: EntryKind,
+        name: &[u8],
+        hash_bytes: usize,
+    ) -> Option<&gix_hash::oid> {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            let (other_kind, other_name, id) = self.entry(middle, hash_bytes);
+            match in_tree_order((other_kind, other_name), (kind, name)) {
+                Ordering::Less => low = middle + 1,
+                Ordering::Greater => high = middle,
+                // A folder that became a file stands elsewhere, a link in place of a file does not.
+                Ordering::Equal => return (other_kind == kind).then_some(id),
+            }
+        }
+        None
+    }
+
     /// Marks off entries from `parsed` on as long as they are whole.
     fn parse(&mut self, parsed: &mut usize, until: usize, hash_bytes: usize) -> Option<()> {
         while *parsed < until {
@@ -65,6 +86,19 @@ impl Tree {
         }
         Some(())
     }
+}
+
+/// Entries are sorted by name, those of folders as if a slash followed.
+fn in_tree_order(left: (EntryKind, &[u8]), right: (EntryKind, &[u8])) -> Ordering {
+    let shared = left.1.len().min(right.1.len());
+    let next = |(kind, name): (EntryKind, &[u8])| {
+        let slash = (kind == EntryKind::Tree).then_some(b'/');
+        name.get(shared).copied().or(slash)
+    };
+    let heads = left.1[..shared].cmp(&right.1[..shared]);
+    heads
+        .then_with(|| next(left).cmp(&next(right)))
+        .then_with(|| left.1.len().cmp(&right.1.len()))
 }
 
 fn kind_of(mode: &[u8]) -> EntryKind {
@@ -419,6 +453,32 @@ mod tests {
         assert_eq!(copies, [copied(2..3, 1)]);
         assert_eq!(made.entry(0, 20).1, b"a");
         assert_eq!(made.entry(0, 20).2.as_bytes(), [2; 20]);
+    }
+
+    #[test]
+    fn an_entry_is_found_by_kind_and_name_in_the_order_of_trees() {
+        let entries = [
+            ("100644 a", 1),
+            ("100644 lib-c", 2),
+            ("100644 lib.c", 3),
+            ("40000 lib", 4),
+            ("100644 lib0", 5),
+            ("160000 module", 6),
+        ];
+        let tree = tree(&entries);
+        let find = |kind, name: &str| {
+            let id = tree.find(kind, name.as_bytes(), 20)?;
+            Some(id.as_bytes()[0])
+        };
+        for (text, id) in entries {
+            let (mode, name) = text.split_once(' ').unwrap();
+            let kind = kind_of(mode.as_bytes());
+            assert_eq!(find(kind, name), Some(id), "{text}");
+        }
+        assert_eq!(find(EntryKind::Blob, "lib"), None);
+        assert_eq!(find(EntryKind::Tree, "a"), None);
+        assert_eq!(find(EntryKind::Blob, "module"), None);
+        assert_eq!(find(EntryKind::Blob, "zoo"), None);
     }
 
     #[test]

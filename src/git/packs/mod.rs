@@ -9,6 +9,7 @@
 
 mod cache;
 pub(crate) mod delta;
+mod file;
 mod pack;
 mod reader;
 mod run;
@@ -49,7 +50,7 @@ pub struct PackSet {
 }
 
 impl PackSet {
-    /// Most packs one repository may consist of; every pack costs two memory maps.
+    /// Most packs one repository may consist of; a large one costs two memory maps, a small one what it holds.
     pub const PACKS_MAX: usize = 20_000;
 
     /// Most objects one repository may hold, duplicates counted.

@@ -1,8 +1,8 @@
-//! One open pack: a mapped pack file and its mapped index.
+//! One open pack: where its entries lie and how each is stored.
 //!
 //! Source: gitformat-pack(5).
 //! Bounds: the table of sorted offsets costs 12 bytes an object and is made when first asked for.
-//! Invariant: the files never change while open; they may be deleted, the maps stay.
+//! Not here: how the bytes of the files are reached (`file`).
 
 use std::{
     fmt,
@@ -13,7 +13,10 @@ use std::{
 use gix_hash::oid;
 use gix_object::Kind;
 
-use super::run::{first_not_below, key_of};
+use super::{
+    file::Files,
+    run::{first_not_below, key_of},
+};
 use crate::model::{ObjectFormat, ObjectId};
 
 /// Why the packs of a repository can't be opened.
@@ -89,10 +92,10 @@ pub enum ReadError {
     },
 }
 
-/// A pack and its index, both mapped.
+/// A pack and its index.
 pub(crate) struct Pack {
-    data: gix_pack::data::File,
-    index: gix_pack::index::File,
+    files: Files,
+    object_count: u32,
     by_offset: OnceLock<ByOffset>,
 }
 
@@ -127,36 +130,28 @@ pub(crate) enum Stored {
 impl Pack {
     /// Opens the index at this path and the pack beside it.
     pub(crate) fn open(index_path: &Path, format: ObjectFormat) -> Result<Self, OpenError> {
-        let refused =
-            |path: &Path, source: Box<dyn std::error::Error + Send + Sync>| OpenError::Pack {
-                path: path.to_owned(),
-                source,
-            };
-        let index = gix_pack::index::File::at(index_path, format.kind())
-            .map_err(|source| refused(index_path, source.into()))?;
-        let path = index_path.with_extension("pack");
-        let data = gix_pack::data::File::at(&path, format.kind())
-            .map_err(|source| refused(&path, source.into()))?;
-        if index.num_objects() != data.num_objects() {
+        let files = Files::open(index_path, format.kind())?;
+        let (in_pack, in_index) = files.object_counts();
+        if in_pack != in_index {
             return Err(OpenError::CountsDiffer {
                 path: index_path.to_owned(),
-                in_pack: data.num_objects(),
-                in_index: index.num_objects(),
+                in_pack,
+                in_index,
             });
         }
         Ok(Self {
-            data,
-            index,
+            files,
+            object_count: in_index,
             by_offset: OnceLock::new(),
         })
     }
 
     pub(crate) fn index_path(&self) -> &Path {
-        self.index.path()
+        self.files.index_path()
     }
 
     pub(crate) fn object_count(&self) -> u32 {
-        self.index.num_objects()
+        self.object_count
     }
 
     /// Position of the object among the sorted ids.
@@ -172,30 +167,28 @@ impl Pack {
     }
 
     pub(crate) fn positions_with_prefix(&self, prefix: &gix_hash::Prefix) -> std::ops::Range<u32> {
-        let mut found = 0..0;
-        self.index.lookup_prefix(*prefix, Some(&mut found));
-        found
+        self.files.positions_with_prefix(*prefix)
     }
 
     pub(crate) fn id_at(&self, position: u32) -> &oid {
-        self.index.oid_at_index(position)
+        self.files.id_at(position)
     }
 
     pub(crate) fn offset_at(&self, position: u32) -> u64 {
-        self.index.pack_offset_at_index(position)
+        self.files.offset_at(position)
     }
 
     /// These bytes of the pack file.
     pub(crate) fn bytes(&self, range: std::ops::Range<u64>) -> Result<&[u8], ReadError> {
         let start = range.start;
-        self.data
-            .entry_slice(range)
+        self.files
+            .bytes(range)
             .ok_or_else(|| self.damaged(start, "entry reaches beyond the file"))
     }
 
     /// The first byte behind the last entry.
     pub(crate) fn end(&self) -> u64 {
-        self.data.pack_end() as u64
+        self.files.end()
     }
 
     /// Parses the head of the entry that begins at `offset`.
@@ -203,7 +196,7 @@ impl Pack {
         /// Longest head: ten bytes of size, then an id or a distance.
         const HEAD_MAX: u64 = 10 + 32;
         let head = self.bytes(offset..self.end().min(offset.saturating_add(HEAD_MAX)))?;
-        let parsed = gix_pack::data::Entry::from_bytes(head, offset, self.data.object_hash())
+        let parsed = gix_pack::data::Entry::from_bytes(head, offset, self.files.hash())
             .map_err(|_| self.damaged(offset, "entry has no valid head"))?;
         use gix_pack::data::entry::Header;
         let stored = match parsed.header {

@@ -1,0 +1,156 @@
+//! A pack file and its index: mapped when they are large, read when they are small.
+//!
+//! Source: Linux allows a process 65,530 maps (`vm.max_map_count`), and each map takes whole pages.
+//! Bounds: [`READ_BYTES_MAX`] of memory for a pair that is read; two maps for one that is not.
+//! Invariant: the files never change while open; they may be deleted, the bytes stay.
+//! Not here: what the bytes mean (`pack`).
+
+use std::{fs, ops::Range, path::Path};
+
+use gix_hash::{Kind, oid};
+use gix_pack::{data, index};
+
+use super::OpenError;
+
+/// Pairs of no more bytes than this are read.
+const READ_BYTES_MAX: u64 = 64 << 10;
+
+/// The two files of a pack.
+pub(super) enum Files {
+    /// Seen through maps.
+    Mapped(data::File, index::File),
+    /// In memory.
+    Read(data::File<Box<[u8]>>, index::File<Box<[u8]>>),
+}
+
+impl Files {
+    /// Opens the index at this path and the pack beside it.
+    pub(super) fn open(index_path: &Path, hash: Kind) -> Result<Self, OpenError> {
+        let pack_path = &*index_path.with_extension("pack");
+        let bytes = length(index_path)?.saturating_add(length(pack_path)?);
+        if bytes > READ_BYTES_MAX {
+            let index = index::File::at(index_path, hash).map_err(unusable(index_path))?;
+            let pack = data::File::at(pack_path, hash).map_err(unusable(pack_path))?;
+            return Ok(Self::Mapped(pack, index));
+        }
+        let index = index::File::from_data(read(index_path)?, index_path.to_owned(), hash)
+            .map_err(unusable(index_path))?;
+        let pack = data::File::from_data(read(pack_path)?, pack_path.to_owned(), hash)
+            .map_err(unusable(pack_path))?;
+        Ok(Self::Read(pack, index))
+    }
+
+    /// Objects by the head of the pack and by the index.
+    pub(super) fn object_counts(&self) -> (u32, u32) {
+        match self {
+            Self::Mapped(pack, index) => (pack.num_objects(), index.num_objects()),
+            Self::Read(pack, index) => (pack.num_objects(), index.num_objects()),
+        }
+    }
+
+    pub(super) fn index_path(&self) -> &Path {
+        match self {
+            Self::Mapped(_, index) => index.path(),
+            Self::Read(_, index) => index.path(),
+        }
+    }
+
+    pub(super) fn hash(&self) -> Kind {
+        match self {
+            Self::Mapped(pack, _) => pack.object_hash(),
+            Self::Read(pack, _) => pack.object_hash(),
+        }
+    }
+
+    /// The place behind the last entry.
+    pub(super) fn end(&self) -> u64 {
+        match self {
+            Self::Mapped(pack, _) => pack.pack_end() as u64,
+            Self::Read(pack, _) => pack.pack_end() as u64,
+        }
+    }
+
+    pub(super) fn bytes(&self, range: Range<u64>) -> Option<&[u8]> {
+        match self {
+            Self::Mapped(pack, _) => pack.entry_slice(range),
+            Self::Read(pack, _) => pack.entry_slice(range),
+        }
+    }
+
+    #[inline]
+    pub(super) fn id_at(&self, position: u32) -> &oid {
+        match self {
+            Self::Mapped(_, index) => index.oid_at_index(position),
+            Self::Read(_, index) => index.oid_at_index(position),
+        }
+    }
+
+    #[inline]
+    pub(super) fn offset_at(&self, position: u32) -> u64 {
+        match self {
+            Self::Mapped(_, index) => index.pack_offset_at_index(position),
+            Self::Read(_, index) => index.pack_offset_at_index(position),
+        }
+    }
+
+    pub(super) fn positions_with_prefix(&self, prefix: gix_hash::Prefix) -> Range<u32> {
+        let mut found = 0..0;
+        match self {
+            Self::Mapped(_, index) => index.lookup_prefix(prefix, Some(&mut found)),
+            Self::Read(_, index) => index.lookup_prefix(prefix, Some(&mut found)),
+        };
+        found
+    }
+}
+
+fn length(path: &Path) -> Result<u64, OpenError> {
+    let file = fs::metadata(path).map_err(unusable(path))?;
+    Ok(file.len())
+}
+
+fn read(path: &Path) -> Result<Box<[u8]>, OpenError> {
+    fs::read(path).map(Into::into).map_err(unusable(path))
+}
+
+fn unusable<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+    path: &Path,
+) -> impl FnOnce(E) -> OpenError {
+    |source| OpenError::Pack {
+        path: path.to_owned(),
+        source: source.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::git::{ObjectReader, fixture::Stock};
+
+    /// Attack: a process may hold 65,530 maps; two of them for every small push would exhaust them
+    /// with thousands of pushes, and no pack of anybody could be opened any more.
+    #[test]
+    fn small_packs_take_no_maps_and_large_ones_do() {
+        for stock in Stock::each() {
+            let stock = stock.with_history(6);
+            let mut state = 1u32;
+            let mut noise = || {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                state.to_be_bytes()[0]
+            };
+            let noise: Vec<u8> = (0..100_000).map(|_| noise()).collect();
+            let id = stock.git_with_input(["hash-object", "-w", "--stdin"], &noise);
+            stock.git_with_input(["pack-objects", "-q", "objects/pack/pack"], &id);
+            let (folder, repository) = stock.opened();
+            let packs = repository.packs();
+            assert_eq!(packs.pack_count(), 2);
+            let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+            let folder = folder.path().to_str().unwrap();
+            let mapped = maps.lines().filter(|line| line.contains(folder)).count();
+            assert_eq!(mapped, 2, "pack and index of the noise alone");
+            let mut reader = ObjectReader::new(packs);
+            let mut buffer = Vec::new();
+            for id in stock.all_ids() {
+                assert!(reader.find(&id, &mut buffer).unwrap().is_some());
+            }
+        }
+    }
+}
