@@ -91,7 +91,7 @@ fn file_name(path: &str) -> &str {
 
 #[test]
 fn objects_are_flushed_before_their_names_then_the_refs_then_the_answer_goes_out() {
-    let mut scene = Scene::new(2);
+    let mut scene = Scene::new(2, 1);
     scene.creates("admin/novel");
     for number in 1..=2 {
         // The first use of a token in a while is a commit of its own.
@@ -125,7 +125,7 @@ fn objects_are_flushed_before_their_names_then_the_refs_then_the_answer_goes_out
 
 #[test]
 fn a_repository_is_flushed_folder_by_folder_before_its_row() {
-    let mut scene = Scene::new(1);
+    let mut scene = Scene::new(1, 0);
     let strace = Strace::attach(scene.pid(), scene.path(), &["-e", CALLS]);
     scene.creates("admin/novel");
     scene.server.take().unwrap().kill();

@@ -13,9 +13,6 @@ use crate::support::{Administrator, Finished, Process, Via, WorkingCopy};
 /// The longest start after a crash, on a machine with much else to do.
 const RECOVERY: Duration = Duration::from_secs(15);
 
-/// The first commit of a history that no big one follows.
-pub(super) const BIG: usize = 8;
-
 /// The stage of a crash test.
 pub(super) struct Scene {
     folder: TempDir,
@@ -27,13 +24,13 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// Starts a server and makes a history whose commits up to [`BIG`] alternate between one that
-    /// is too big for memory and one that is small; the others are small.
-    pub(super) fn new(commits: usize) -> Self {
+    /// Starts a server and makes a history of so many commits. Beginning with the second, every other
+    /// one of them is too big to be held in memory, until there are so many `big` ones.
+    pub(super) fn new(commits: usize, big: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let server = Process::start(folder.path());
         let administrator = Administrator::new(folder.path());
-        Self::over(folder, administrator, server, commits)
+        Self::over(folder, administrator, server, (commits, big))
     }
 
     /// As [`Scene::new`], around a server that runs already.
@@ -41,13 +38,13 @@ impl Scene {
         folder: TempDir,
         administrator: Administrator,
         server: Process,
-        commits: usize,
+        (commits, big): (usize, usize),
     ) -> Self {
         std::fs::write(folder.path().join("gitconfig"), "[gc]\n\tauto = 0\n").unwrap();
         let source = WorkingCopy(administrator.git_folder("source"));
         source.git("init --quiet -b main .").succeeds();
         source
-            .git_with(&["fast-import", "--quiet"], &history(commits))
+            .git_with(&["fast-import", "--quiet"], &history(commits, big))
             .succeeds();
         Self {
             folder,
@@ -184,13 +181,16 @@ fn entries(folder: &Path) -> BTreeSet<PathBuf> {
     }
 }
 
+/// More than the server holds of a push in memory.
+const BIG_BYTES: usize = 9 << 19;
+
 /// A stream for `git fast-import`: tags `commit-1` … on one line of commits.
-fn history(commits: usize) -> Vec<u8> {
+fn history(commits: usize, big: usize) -> Vec<u8> {
     let mut stream = Vec::new();
     for number in 1..=commits {
         let mut content = format!("{number}\n").into_bytes();
-        if number < BIG && number % 2 == 1 {
-            content.resize(5 << 20, 0);
+        if number % 2 == 0 && number <= 2 * big {
+            content.resize(BIG_BYTES, 0);
             aws_lc_rs::rand::fill(&mut content[8..]).unwrap();
         }
         let mut head = format!(

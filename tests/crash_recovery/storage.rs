@@ -55,17 +55,17 @@ fn a_full_disk_refuses_pushes_and_then_rows_but_goes_on_serving() {
     let folder = tempfile::tempdir().unwrap();
     let (server, disk) = start_on_small_disk(folder.path(), DISK);
     let administrator = Administrator::new(folder.path());
-    let scene = Scene::over(folder, administrator, server, 9);
+    let scene = Scene::over(folder, administrator, server, (2, 0));
     scene.creates(REPOSITORY);
     scene
-        .pushes(REPOSITORY, &scene.commit(8), Via::Http)
+        .pushes(REPOSITORY, &scene.commit(1), Via::Http)
         .succeeds();
     let tip = scene.tip(REPOSITORY, "main");
     let fill = |mebibytes: usize| std::fs::write(disk.join("fill"), vec![1; mebibytes << 20]);
 
-    // Less than 64 MiB are left once the pushes so far are on it: no room for packs, for rows there is.
-    fill(60).unwrap();
-    for (commit, via) in [(9, Via::Http), (9, Via::Ssh)] {
+    // Less than 64 MiB are left: no room for packs, for rows there is.
+    fill(DISK - 48).unwrap();
+    for (commit, via) in [(2, Via::Http), (2, Via::Ssh)] {
         scene
             .pushes(REPOSITORY, &scene.commit(commit), via)
             .fails_with("disk is full");
@@ -82,7 +82,7 @@ fn a_full_disk_refuses_pushes_and_then_rows_but_goes_on_serving() {
         .admin(&delete)
         .fails_with("disk is full");
     scene
-        .pushes(REPOSITORY, &scene.commit(9), Via::Http)
+        .pushes(REPOSITORY, &scene.commit(2), Via::Http)
         .fails_with("disk is full");
     scene.is_whole(REPOSITORY);
     assert_eq!(readiness(scene.server.as_ref().unwrap()).0, 200);
@@ -90,15 +90,15 @@ fn a_full_disk_refuses_pushes_and_then_rows_but_goes_on_serving() {
     std::fs::remove_file(disk.join("fill")).unwrap();
     scene.administrator.admin(&delete).succeeds();
     scene
-        .pushes(REPOSITORY, &scene.commit(9), Via::Ssh)
+        .pushes(REPOSITORY, &scene.commit(2), Via::Ssh)
         .succeeds();
-    assert_eq!(scene.tip(REPOSITORY, "main"), Some(scene.commit(9)));
+    assert_eq!(scene.tip(REPOSITORY, "main"), Some(scene.commit(2)));
     scene.is_whole(REPOSITORY);
 }
 
 #[test]
 fn a_store_that_fails_is_told_to_monitors_and_is_whole_after_a_restart() {
-    let mut scene = Scene::new(3);
+    let mut scene = Scene::new(3, 0);
     scene.creates(REPOSITORY);
     scene
         .pushes(REPOSITORY, &scene.commit(1), Via::Http)

@@ -117,7 +117,7 @@ fn whatever_was_acknowledged_outlives_kills_at_random_moments() {
     });
     eprintln!("PACKHORSE_CRASH_SEED={seed}");
     let mut random = Random(seed);
-    let mut scene = Scene::new(60);
+    let mut scene = Scene::new(60, 1);
     let commits: Vec<String> = (1..=60).map(|number| scene.commit(number)).collect();
     let (mut acknowledged, mut cut_off, mut kept) = (0, 0, 0);
     for run in 0..runs {
