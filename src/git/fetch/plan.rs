@@ -61,6 +61,7 @@ impl PackPlan {
         size_of::<Self>()
             + self.objects.selected.memory_bytes()
             + self.objects.client.memory_bytes()
+            + self.objects.sightings.memory_bytes()
     }
 
     /// Ids of the objects the pack will hold, in no useful order.
