@@ -1,8 +1,9 @@
-//! Names and files that outlive a power cut.
+//! Names and files that outlive a power cut, and room kept free.
 //!
 //! Source: fsync(2): flushing a file does not flush the folder's entry that names it.
 //! Invariant: what a function here has made is on disk, name and content, when it returns; a file
 //! is seen whole or not at all.
+//! Bounds: [`Reserve`] says how much of the disk is left alone.
 //! Not here: the store's own file (`store`) and packs (`git`), which order their flushes themselves.
 
 use std::{
@@ -54,6 +55,36 @@ pub(crate) fn write_file(path: &Path, content: &[u8], mode: u32) -> io::Result<(
     file.sync_all()?;
     fs::rename(&draft, path)?;
     flush_folder(parent(path))
+}
+
+/// Room on the disk that is left to those who need it more.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Reserve {
+    /// What packs leave: rows can still be written, such as those that remove a repository.
+    FromPacks,
+    /// What rows leave: the store never learns what a full disk is, which would break it.
+    FromRows,
+}
+
+impl Reserve {
+    fn bytes(self) -> u64 {
+        match self {
+            Self::FromPacks => 64 << 20,
+            Self::FromRows => 16 << 20,
+        }
+    }
+
+    /// Makes sure that the disk under this path has that room.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::StorageFull`] when it has not; otherwise when the disk can't be asked.
+    pub(crate) fn check(self, path: &Path) -> io::Result<()> {
+        let disk = rustix::fs::statvfs(path)?;
+        if disk.f_bavail.saturating_mul(disk.f_frsize) < self.bytes() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
 }
 
 /// The folder that names the path; a bare name is named by the current one.

@@ -280,7 +280,8 @@ impl Server {
             stop: stop.clone(),
         };
         let wire = Wire::new(self.hosting.clone(), Arc::clone(&self.limits));
-        let readiness = Readiness::default();
+        let store = self.hosting.store().clone();
+        let readiness = Readiness::new(move || store.has_failed());
         let git = GitState {
             wire: wire.clone(),
             authenticator: self.authenticator.clone(),

@@ -79,6 +79,7 @@ impl IntoResponse for RequestError {
 /// The status that says what `hosting` says, where an API has no word of its own on it.
 pub(super) fn status_of_hosting(error: &HostingError) -> StatusCode {
     match error {
+        full if full.is_full_disk() => StatusCode::INSUFFICIENT_STORAGE,
         HostingError::Denied(denied) => match denied {
             Denied::Unauthenticated => StatusCode::UNAUTHORIZED,
             Denied::NotVisible => StatusCode::NOT_FOUND,

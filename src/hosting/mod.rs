@@ -145,6 +145,22 @@ impl HostingError {
         }
     }
 
+    /// Whether the disk has no room for what was asked; nothing was done then.
+    pub fn is_full_disk(&self) -> bool {
+        match self {
+            Self::Store(StoreError::DiskFull) => true,
+            Self::Receive(git::receive::ReceiveError::Storage(cause)) => {
+                cause.kind() == io::ErrorKind::StorageFull
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether only the next start of the server shows if it was done.
+    pub fn leaves_commit_in_doubt(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Database(_)))
+    }
+
     fn taken(what: &'static str, name: impl ToString) -> Self {
         Self::Taken {
             what,

@@ -94,10 +94,11 @@ pub enum OpenError {
     },
 }
 
-/// Why a read or a commit failed; whatever it was, nothing of the commit was stored.
+/// Why a read or a commit failed; but for [`StoreError::Database`], nothing of the commit was stored.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// The database failed: disk full, IO error, damaged file.
+    /// The database failed: IO error, damaged file. Whether a commit that ended so was stored shows
+    /// when the store is opened again.
     #[error("store failed")]
     Database(#[source] Arc<redb::Error>),
     /// A row can't be decoded.
@@ -114,6 +115,9 @@ pub enum StoreError {
     /// The closure given to [`Store::commit`] panicked; the store lives on.
     #[error("commit panicked")]
     Panicked,
+    /// The disk has no room to spare for the commit.
+    #[error("the server's disk is full")]
+    DiskFull,
     /// The committer has ended; the server is going down.
     #[error("store is closed")]
     Closed,
@@ -155,7 +159,7 @@ impl Store {
         let database = Arc::new(database);
         Ok(Self {
             inner: Arc::new(Inner {
-                committer: Committer::start(Arc::clone(&database)).map_err(folder)?,
+                committer: Committer::start(Arc::clone(&database), data_folder).map_err(folder)?,
                 database,
                 ref_cache: RefCache::default(),
                 _lock: lock,
@@ -198,6 +202,12 @@ impl Store {
     /// How many write transactions reached the disk since the store was opened.
     pub fn transactions_committed(&self) -> u64 {
         self.inner.committer.transactions_committed()
+    }
+
+    /// Whether the database has failed. It answers nothing from then on, until the store is opened
+    /// again.
+    pub fn has_failed(&self) -> bool {
+        self.inner.committer.has_failed()
     }
 
     /// The refs of a repository, from the cache unless they changed; `None` when it is gone.

@@ -245,10 +245,15 @@ impl Opened<policy::Push> {
                 taken.for_each(|verdict| *verdict = Err(denied.to_string()));
             }
             Err(error) => {
+                let reason = if error.is_full_disk() {
+                    "the server's disk is full, nothing was changed"
+                } else if error.leaves_commit_in_doubt() {
+                    "the server's store has failed, fetch later to see whether this was done"
+                } else {
+                    "internal error, nothing was changed"
+                };
                 super::internal(error);
-                taken.for_each(|verdict| {
-                    *verdict = Err("internal error, nothing was changed".to_owned());
-                });
+                taken.for_each(|verdict| *verdict = Err(reason.to_owned()));
             }
         }
         verdicts

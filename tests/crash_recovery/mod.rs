@@ -1,4 +1,5 @@
-//! `kill -9` of the real program at each step of what it does, and what the next start finds.
+//! `kill -9` of the real program at each step of what it does, and what the next start finds; disks
+//! that are full or fail.
 //!
 //! `strace` places the kill: it stops the server at the n-th call of one kind that a thread makes,
 //! before the kernel carries it out. A kill before one step is a kill after the step before it. The
@@ -9,4 +10,5 @@ mod flushes;
 mod scene;
 mod start;
 mod steps;
+mod storage;
 mod storm;

@@ -31,9 +31,19 @@ impl Scene {
     /// is too big for memory and one that is small; the others are small.
     pub(super) fn new(commits: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("gitconfig"), "[gc]\n\tauto = 0\n").unwrap();
         let server = Process::start(folder.path());
         let administrator = Administrator::new(folder.path());
+        Self::over(folder, administrator, server, commits)
+    }
+
+    /// As [`Scene::new`], around a server that runs already.
+    pub(super) fn over(
+        folder: TempDir,
+        administrator: Administrator,
+        server: Process,
+        commits: usize,
+    ) -> Self {
+        std::fs::write(folder.path().join("gitconfig"), "[gc]\n\tauto = 0\n").unwrap();
         let source = WorkingCopy(administrator.git_folder("source"));
         source.git("init --quiet -b main .").succeeds();
         source
