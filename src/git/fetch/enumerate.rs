@@ -187,11 +187,7 @@ impl<'a> Enumeration<'a> {
         for commit in &at_client {
             self.mark_client_commit(*commit)?;
         }
-        // Of all that the client has, its newest commit is likely to be most like what it asks for.
-        let newest = at_client
-            .iter()
-            .max_by_key(|commit| self.history.time(**commit));
-        let counterpart = newest.map(|commit| self.history.tree(*commit));
+        let counterparts = self.counterparts(&at_client, &range.commits)?;
         let asked: HashSet<u32> = tips.iter().map(|tip| self.history.number(*tip)).collect();
         for commit in range.commits {
             let number = self.history.number(commit);
@@ -199,6 +195,7 @@ impl<'a> Enumeration<'a> {
                 self.select_at(number, PathHash::ROOT, None);
             }
             if self.rules.enters_trees() {
+                let counterpart = counterparts.get(&commit).copied();
                 self.visit(self.history.tree(commit), counterpart, false)?;
             }
         }
@@ -206,6 +203,35 @@ impl<'a> Enumeration<'a> {
             self.visit(root, None, true)?;
         }
         Ok(())
+    }
+
+    /// For each of `commits`, newest first, the tree of the commit that the client has from which its
+    /// line comes, or else of the newest that it has: the one that is likely to be most like its own.
+    fn counterparts(
+        &mut self,
+        at_client: &[CommitIndex],
+        commits: &[CommitIndex],
+    ) -> Result<HashMap<CommitIndex, u32>, ReadError> {
+        let newest = at_client
+            .iter()
+            .max_by_key(|commit| self.history.time(**commit));
+        let (Some(newest), Some(_)) = (newest, &self.sightings) else {
+            return Ok(HashMap::new());
+        };
+        let newest = self.history.tree(*newest);
+        let mut trees: HashMap<_, _> = at_client
+            .iter()
+            .map(|commit| (*commit, self.history.tree(*commit)))
+            .collect();
+        for commit in commits.iter().rev() {
+            let mut tree = None;
+            for at in 0..self.history.parent_count(*commit) {
+                let parent = self.history.parent(*commit, at)?;
+                tree = tree.or(trees.get(&parent).copied());
+            }
+            trees.insert(*commit, tree.unwrap_or(newest));
+        }
+        Ok(trees)
     }
 
     /// The commits and trees among what the client has.

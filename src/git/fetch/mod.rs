@@ -119,6 +119,7 @@ pub fn prepare(
         // A client that left objects out may lack what its commits reach.
         thin: request.thin_pack && request.filter.is_none(),
         offset_deltas: request.ofs_delta,
+        search_bytes_max: delta::SEARCH_BYTES_MAX,
     };
     Ok(PackPlan::new(objects, encoding))
 }

@@ -31,6 +31,8 @@ pub(super) struct Encoding {
     pub(super) thin: bool,
     /// Deltas may name their base by distance.
     pub(super) offset_deltas: bool,
+    /// About how many bytes may be read and compared to find deltas.
+    pub(super) search_bytes_max: u64,
 }
 
 /// A pack ready to be written: what is in it is decided, no byte exists yet.
@@ -51,6 +53,13 @@ impl PackPlan {
         }
     }
 
+    /// The same pack, for which less or more may be compared.
+    #[cfg(test)]
+    pub(super) fn with_search_bytes_max(mut self, bytes: u64) -> Self {
+        self.encoding.search_bytes_max = bytes;
+        self
+    }
+
     /// How many objects the pack will hold.
     pub fn object_count(&self) -> u32 {
         self.count
@@ -61,6 +70,7 @@ impl PackPlan {
         size_of::<Self>()
             + self.objects.selected.memory_bytes()
             + self.objects.client.memory_bytes()
+            + self.objects.sightings.memory_bytes()
     }
 
     /// Ids of the objects the pack will hold, in no useful order.

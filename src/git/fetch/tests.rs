@@ -75,7 +75,11 @@ impl Served {
 
     #[track_caller]
     fn check_pack(&self, request: &FetchRequest, client: &Stock) -> Vec<u8> {
-        let plan = self.plan(request);
+        self.check_plan(&self.plan(request), client)
+    }
+
+    #[track_caller]
+    fn check_plan(&self, plan: &PackPlan, client: &Stock) -> Vec<u8> {
         let mut pack = Vec::new();
         let mut last = Progress::Counting(0);
         plan.write_to(
@@ -269,6 +273,65 @@ fn small_packs_are_joined_by_deltas_in_every_encoding() {
             );
         }
     }
+}
+
+#[test]
+fn a_search_that_used_up_its_bytes_leaves_the_rest_as_it_lies() {
+    let stock = Stock::new(ObjectFormat::Sha1);
+    let served = Served::new(stock.with_history(60).in_small_packs(3));
+    let clone = served.request(&["main", "side"], &[]);
+    let mut lengths = [0, 1, 50_000, u64::MAX].map(|bytes| {
+        let plan = served.plan(&clone).with_search_bytes_max(bytes);
+        let client = Stock::new(ObjectFormat::Sha1);
+        let pack = served.check_plan(&plan, &client);
+        client.git([
+            "update-ref",
+            "refs/main",
+            &served.stock.id("main").to_string(),
+        ]);
+        client.git([
+            "update-ref",
+            "refs/side",
+            &served.stock.id("side").to_string(),
+        ]);
+        client.git(["fsck", "--strict"]);
+        pack.len()
+    });
+    lengths.reverse();
+    assert!(lengths.is_sorted(), "{lengths:?}");
+    assert!(
+        lengths[0] < lengths[1] && lengths[1] < lengths[3],
+        "{lengths:?}"
+    );
+}
+
+#[test]
+fn chains_of_new_deltas_end() {
+    let stock = Stock::new(ObjectFormat::Sha1);
+    let mut stream = String::new();
+    let mut lines: Vec<_> = (0..200).map(|n| format!("line {}", n * n * 7919)).collect();
+    for n in 0..60 {
+        // Each version is shorter than the one before, so that they are compared in this order.
+        lines[n] = n.to_string();
+        let text = lines.join("\n");
+        let committer = "committer Carl <carl@example.org> 1700000000 +0000";
+        stream += &format!("commit refs/heads/main\n{committer}\ndata 4\nmore\n");
+        stream += &format!("M 644 inline file\ndata {}\n{text}\n", text.len());
+    }
+    stock.import(&stream);
+    stock.git(["branch", "side", "main"]);
+    stock.git(["repack", "-q", "-a", "-d"]);
+    let served = Served::new(stock.in_small_packs(1));
+    let client = Stock::new(ObjectFormat::Sha1);
+    served.check_pack(&served.request(&["main", "side"], &[]), &client);
+    let index = client.indices().remove(0);
+    let text = client.git(["verify-pack", "-v", index.to_str().unwrap()]);
+    let lengths = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("chain length = "))
+        .filter_map(|line| line.split(':').next()?.parse().ok());
+    let longest: Option<u32> = lengths.max();
+    assert_eq!(longest, Some(delta::DEPTH_MAX));
 }
 
 #[test]

@@ -128,7 +128,11 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         self.ahead = Bits::new(packs.object_count());
-        let mut search = Search::new(Arc::clone(&packs), candidates);
+        let mut search = Search::new(
+            Arc::clone(&packs),
+            candidates,
+            self.encoding.search_bytes_max,
+        );
         while let Some(found) = search.next(&mut reader)? {
             let offset = self.output.length;
             self.put_found(&found, search.delta(), &mut reader)?;

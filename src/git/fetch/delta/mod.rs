@@ -10,7 +10,9 @@ mod index;
 mod search;
 
 pub(super) use candidates::Candidates;
-pub(super) use search::{Base, Found, Search};
+#[cfg(test)]
+pub(super) use search::DEPTH_MAX;
+pub(super) use search::{Base, Found, SEARCH_BYTES_MAX, Search};
 
 /// Objects larger than this are neither made from others nor others from them.
 const OBJECT_BYTES_MAX: u64 = 16 << 20;

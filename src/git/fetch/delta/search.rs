@@ -1,8 +1,8 @@
 //! Compares each candidate with those before it and keeps the smallest delta.
 //!
 //! Bounds: [`WINDOW`] objects and the counterparts among them are in memory, [`WINDOW_BYTES_MAX`] in
-//! all beside the one being compared; [`SEARCH_BYTES_MAX`] are read and compared for one pack; chains
-//! of new deltas are at most [`DEPTH_MAX`] long.
+//! all beside the one being compared; [`SEARCH_BYTES_MAX`] are read and compared for one pack, and what
+//! it takes to finish with the last object; chains of new deltas are at most [`DEPTH_MAX`] long.
 //! Invariant: the order of the candidates is kept, so that a base in the pack is written before what
 //! stands on it.
 //! Not here: which candidates there are (`candidates`), how they are written (`writer`).
@@ -23,10 +23,10 @@ use crate::git::{
 const WINDOW_BYTES_MAX: usize = 32 << 20;
 
 /// Longest chain of deltas made here; what is stored as a delta on top of one adds its own.
-const DEPTH_MAX: u32 = 50;
+pub(in crate::git::fetch) const DEPTH_MAX: u32 = 50;
 
-/// Bytes read and compared for one pack; one core does some hundred megabytes a second.
-const SEARCH_BYTES_MAX: u64 = 512 << 20;
+/// Bytes read and compared for one pack; one core does some two hundred megabytes a second.
+pub(in crate::git::fetch) const SEARCH_BYTES_MAX: u64 = 256 << 20;
 
 /// A delta this many times smaller than its object is good enough to look no further.
 const GOOD_ENOUGH: u64 = 24;
@@ -95,14 +95,19 @@ struct Best {
 }
 
 impl Search {
-    pub(in crate::git::fetch) fn new(packs: Arc<PackSet>, candidates: Candidates) -> Self {
+    /// Reads and compares about `bytes_max`.
+    pub(in crate::git::fetch) fn new(
+        packs: Arc<PackSet>,
+        candidates: Candidates,
+        bytes_max: u64,
+    ) -> Self {
         Self {
             packs,
             candidates: candidates.0.into_iter(),
             window: VecDeque::new(),
             delta: Vec::new(),
             attempt: Vec::new(),
-            bytes_left: SEARCH_BYTES_MAX,
+            bytes_left: bytes_max,
         }
     }
 
