@@ -8,6 +8,7 @@ pub mod api;
 pub mod auth;
 pub mod cli;
 pub mod config;
+mod disk;
 pub mod git;
 pub mod hosting;
 pub mod http;

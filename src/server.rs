@@ -23,7 +23,7 @@ use crate::{
     api,
     auth::{Authenticator, secrets::ServerSecret},
     config::{Config, Limits, Listen},
-    git,
+    disk, git,
     hosting::{BootstrapError, Hosting, HostingError, bootstrap},
     http::{self, Accepting, GitState, Readiness, TlsError, TlsSource},
     ssh::{self, HostKeyError, SshState},
@@ -130,6 +130,15 @@ pub enum ServerError {
     /// The secrets of the data folder can't be read or made.
     #[error("can't make the data folder ready")]
     Bootstrap(#[from] BootstrapError),
+    /// The folder of all repositories can't be made.
+    #[error("can't make folder {path:?}")]
+    Folder {
+        /// Which folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// What an earlier run left behind can't be removed.
     #[error("can't clean up after an earlier run")]
     Leftovers(#[from] HostingError),
@@ -165,6 +174,10 @@ async fn open_data(
     let store = tokio::task::spawn_blocking(move || Store::open(&folder)).await??;
     let secret = bootstrap(data, &store).await?.secret;
     let folder = data.join("repositories");
+    disk::make_folder(&folder).map_err(|source| ServerError::Folder {
+        path: folder.clone(),
+        source,
+    })?;
     let capacity = NonZeroUsize::new(open_repositories).unwrap_or(NonZeroUsize::MIN);
     let repositories = Arc::new(git::Repositories::new(&folder, capacity));
     let hosting = Hosting::new(store, repositories, secret.clone());
@@ -267,7 +280,8 @@ impl Server {
             stop: stop.clone(),
         };
         let wire = Wire::new(self.hosting.clone(), Arc::clone(&self.limits));
-        let readiness = Readiness::default();
+        let store = self.hosting.store().clone();
+        let readiness = Readiness::new(move || store.has_failed());
         let git = GitState {
             wire: wire.clone(),
             authenticator: self.authenticator.clone(),

@@ -8,6 +8,7 @@ mod api;
 mod clone_fetch_push;
 mod command_line;
 mod concurrency;
+mod crash_recovery;
 mod deploy_keys;
 mod http_transport;
 mod shallow;

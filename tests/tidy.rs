@@ -13,13 +13,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "api", "ssh", "http", "wire", "hosting", "auth", "git", "store", "config", "model",
+            "api", "ssh", "http", "wire", "hosting", "auth", "git", "store", "config", "disk",
+            "model",
         ],
     ),
     (
         "ssh",
         &[
-            "http", "wire", "hosting", "auth", "policy", "model", "config",
+            "http", "wire", "hosting", "auth", "policy", "model", "config", "disk",
         ],
     ),
     (
@@ -28,12 +29,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("http", &["wire", "auth", "policy", "model", "config"]),
     ("wire", &["hosting", "git", "policy", "model", "config"]),
-    ("hosting", &["auth", "git", "store", "policy", "model"]),
+    (
+        "hosting",
+        &["auth", "git", "store", "policy", "disk", "model"],
+    ),
     ("auth", &["store", "policy", "model"]),
-    ("git", &["model"]),
-    ("store", &["policy", "model"]),
+    ("git", &["disk", "model"]),
+    ("store", &["policy", "disk", "model"]),
     ("policy", &["model"]),
     ("config", &[]),
+    ("disk", &[]),
     ("model", &[]),
 ];
 

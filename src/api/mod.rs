@@ -28,6 +28,8 @@ mod body;
 mod code_storage;
 mod query;
 mod request;
+#[cfg(test)]
+mod tests;
 
 /// What every handler works with.
 #[derive(Clone)]

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::{App, query::QueryError};
 use crate::{
+    auth::PasswordError,
     hosting::HostingError,
     http::{self, CredentialError, Peer},
     model::Caller,
@@ -78,6 +79,7 @@ impl IntoResponse for RequestError {
 /// The status that says what `hosting` says, where an API has no word of its own on it.
 pub(super) fn status_of_hosting(error: &HostingError) -> StatusCode {
     match error {
+        full if full.is_full_disk() => StatusCode::INSUFFICIENT_STORAGE,
         HostingError::Denied(denied) => match denied {
             Denied::Unauthenticated => StatusCode::UNAUTHORIZED,
             Denied::NotVisible => StatusCode::NOT_FOUND,
@@ -91,8 +93,11 @@ pub(super) fn status_of_hosting(error: &HostingError) -> StatusCode {
         HostingError::Invalid { .. }
         | HostingError::PublicKey(_)
         | HostingError::IssuerKey(_)
-        | HostingError::Password(_) => StatusCode::BAD_REQUEST,
-        HostingError::Disk(_)
+        | HostingError::Password(PasswordError::Empty | PasswordError::TooLong(_)) => {
+            StatusCode::BAD_REQUEST
+        }
+        HostingError::Password(PasswordError::Hash(_))
+        | HostingError::Disk(_)
         | HostingError::Objects(_)
         | HostingError::Folder { .. }
         | HostingError::Receive(_)

@@ -17,6 +17,11 @@ impl Bits {
         }
     }
 
+    /// Bytes it takes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.words.len() * size_of::<u64>()
+    }
+
     /// Adds a number; tells whether it is new.
     pub(crate) fn insert(&mut self, number: u32) -> bool {
         let (word, bit) = place(number);

@@ -20,8 +20,9 @@ use lru::LruCache;
 use super::{
     fetch::VisibleSets,
     packs::{OpenError, Pack, PackSet},
+    receive::sweep,
 };
-use crate::model::ObjectFormat;
+use crate::{disk, model::ObjectFormat};
 
 /// One open repository; cheap to clone.
 #[derive(Debug, Clone)]
@@ -180,10 +181,16 @@ impl Repositories {
 
     /// The repository of this name, opened if it is not open.
     ///
+    /// Whoever pushes holds the repository, so there is no push while it is being opened: that is
+    /// when what a crash left of earlier pushes is removed.
+    ///
     /// # Errors
     /// When the name is no name or the repository can't be opened.
     pub fn get(&self, uuid: &str, format: ObjectFormat) -> Result<Repository, RepositoryError> {
-        self.get_or(uuid, |folder| Repository::open(folder, format))
+        self.get_or(uuid, |folder| {
+            sweep(folder).map_err(|source| io(folder, source))?;
+            Repository::open(folder, format)
+        })
     }
 
     /// Makes a repository, or opens the one that is there.
@@ -193,7 +200,8 @@ impl Repositories {
     pub fn create(&self, uuid: &str, format: ObjectFormat) -> Result<Repository, RepositoryError> {
         self.get_or(uuid, |folder| {
             let parent = folder.parent().unwrap_or(&self.root);
-            fs::create_dir_all(parent).map_err(|source| io(parent, source))?;
+            disk::make_folder(parent).map_err(|source| io(parent, source))?;
+            // Somebody else may have made the shelf a moment ago and not have flushed it yet.
             flush_folder(&self.root)?;
             Repository::create(folder, format)
         })
@@ -283,9 +291,7 @@ fn io(path: &Path, source: std::io::Error) -> OpenError {
 
 /// Makes the entries of a folder survive a power cut.
 fn flush_folder(path: &Path) -> Result<(), OpenError> {
-    fs::File::open(path)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|source| io(path, source))
+    disk::flush_folder(path).map_err(|source| io(path, source))
 }
 
 /// No code panics while it holds one of these locks and leaves half a change behind.
@@ -345,6 +351,21 @@ mod tests {
         let again = repositories.get(UUID, format).unwrap();
         assert!(Arc::ptr_eq(&held.0, &again.0));
         assert!(lock(&repositories.state).live.len() <= 4);
+    }
+
+    #[test]
+    fn what_a_crash_left_goes_when_the_repository_is_opened_and_not_while_it_is_open() {
+        let root = tempfile::TempDir::new().unwrap();
+        let format = ObjectFormat::Sha1;
+        let open = || Repositories::new(root.path(), NonZeroUsize::MIN);
+        let repositories = open();
+        let repository = repositories.create(UUID, format).unwrap();
+        let left = repository.folder().join("incoming/push-1");
+        fs::write(&left, "left").unwrap();
+        repositories.get(UUID, format).unwrap();
+        assert!(left.exists());
+        open().get(UUID, format).unwrap();
+        assert!(!left.exists());
     }
 
     #[test]

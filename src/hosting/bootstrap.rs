@@ -5,14 +5,13 @@
 //! finished by the next one. Files with secrets are readable by their owner alone.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use crate::{
     auth::secrets::{self, SECRET_BYTES, ServerSecret, random_bytes},
+    disk,
     model::{NamespaceName, RefPolicy, Scopes, Secret},
     store::{
         Store, StoreError,
@@ -100,23 +99,9 @@ fn server_secret(data_folder: &Path) -> Result<ServerSecret, BootstrapError> {
     Ok(ServerSecret::new(&Secret::new(secret)))
 }
 
-/// Writes a file for our eyes only, whole or not at all.
+/// Writes a file for our eyes only.
 fn write_secret(file: &Path, content: &[u8]) -> Result<(), BootstrapError> {
-    let unfinished = file.with_extension("new");
-    let write = || {
-        let mut opened = File::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&unfinished)?;
-        opened.write_all(content)?;
-        opened.sync_all()?;
-        fs::rename(&unfinished, file)?;
-        let folder = file.parent().unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()
-    };
-    write().map_err(|cause| BootstrapError::File {
+    disk::write_file(file, content, 0o600).map_err(|cause| BootstrapError::File {
         file: file.to_owned(),
         cause,
     })

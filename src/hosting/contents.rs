@@ -13,12 +13,10 @@ use std::{
     sync::Arc,
 };
 
-use gix_object::Kind;
-
 use super::{Hosting, HostingError, blocking};
 use crate::{
     git::{
-        self, PackSet, ReadError,
+        self, ObjectKind, PackSet, ReadError,
         browse::{Browser, CommitDetail, Listing, TreeEntry},
         fetch,
     },
@@ -118,7 +116,7 @@ impl Contents {
     /// When objects can't be read.
     pub fn commit_of(&mut self, id: ObjectId) -> Result<Option<ObjectId>, HostingError> {
         let (id, kind) = self.browser.peel(&id)?;
-        Ok((kind == Kind::Commit).then_some(id))
+        Ok((kind == ObjectKind::Commit).then_some(id))
     }
 
     /// The commits that one reaches, newest first, at most `limit` after the first `skip`.
@@ -216,7 +214,7 @@ impl Contents {
         Ok(match self.browser.at_path(&root, path)? {
             None => None,
             Some(TreeEntry {
-                kind: Kind::Tree,
+                kind: ObjectKind::Tree,
                 id,
                 ..
             }) => {
@@ -242,7 +240,7 @@ impl Contents {
             return Ok(None);
         };
         match self.browser.at_path(&root, path)? {
-            Some(entry) if entry.kind == Kind::Blob => Ok(Some(File {
+            Some(entry) if entry.kind == ObjectKind::Blob => Ok(Some(File {
                 id: entry.id,
                 size: self.browser.blob_size(&entry.id)?,
             })),

@@ -117,8 +117,8 @@ pub enum HostingError {
     /// A repository's folder can't be made, opened or removed.
     #[error("repository folder failed")]
     Disk(#[from] git::RepositoryError),
-    /// A folder below that of all repositories can't be listed or swept.
-    #[error("folder {folder:?} can't be read or swept")]
+    /// A folder below that of all repositories can't be listed.
+    #[error("folder {folder:?} can't be read")]
     Folder {
         /// Which folder.
         folder: PathBuf,
@@ -143,6 +143,22 @@ impl HostingError {
             what,
             name: name.to_string(),
         }
+    }
+
+    /// Whether the disk has no room for what was asked; nothing was done then.
+    pub fn is_full_disk(&self) -> bool {
+        match self {
+            Self::Store(StoreError::DiskFull) => true,
+            Self::Receive(git::receive::ReceiveError::Storage(cause)) => {
+                cause.kind() == io::ErrorKind::StorageFull
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether only the next start of the server shows if it was done.
+    pub fn leaves_commit_in_doubt(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Database(_)))
     }
 
     fn taken(what: &'static str, name: impl ToString) -> Self {
@@ -321,9 +337,9 @@ impl Hosting {
         Ok(self.repositories.get(&row.uuid, row.object_format)?)
     }
 
-    /// Removes what a crash left below the folder of all repositories: folders that no row speaks
-    /// of, and in the others what pushes that did not end had brought. Says how many folders of
-    /// the first kind there were. Blocks; to be called at start, before anybody pushes.
+    /// Removes the folders that no row speaks of, which a crash left below the folder of all
+    /// repositories, and says how many there were. Blocks; to be called at start, before anybody
+    /// makes a repository. What a crash left of pushes goes when their repository is opened.
     ///
     /// # Errors
     /// When a folder can't be read or removed.

@@ -289,7 +289,7 @@ fn check_description(description: &str) -> Result<(), HostingError> {
     Ok(())
 }
 
-/// Removes the folders below `root` whose uuid no row has, and says how many; sweeps the others.
+/// Removes the folders below `root` whose uuid no row has, and says how many.
 pub(super) fn remove_orphans(
     store: &Store,
     folders: &git::Repositories,
@@ -305,10 +305,7 @@ pub(super) fn remove_orphans(
             if repositories::by_uuid(&snapshot, &uuid)?.is_none() {
                 folders.delete(&uuid)?;
                 removed += 1;
-                continue;
             }
-            let folder = root.join(&shelf).join(&uuid);
-            git::receive::sweep(&folder).map_err(|cause| HostingError::Folder { folder, cause })?;
         }
     }
     Ok(removed)

@@ -8,7 +8,7 @@
 //! asks again.
 //! Not here: the conversation itself (`wire`).
 
-use std::{io, sync::Arc};
+use std::{io, net::IpAddr, sync::Arc};
 
 use async_compression::tokio::bufread::GzipDecoder;
 use axum::{
@@ -19,7 +19,10 @@ use axum::{
 };
 use futures_util::{StreamExt as _, stream};
 use packhorse_protocol::Version;
-use tokio::{io::BufReader, sync::mpsc};
+use tokio::{
+    io::{AsyncRead, BufReader},
+    sync::mpsc,
+};
 use tokio_util::{io::StreamReader, task::TaskTracker};
 
 use super::{
@@ -38,6 +41,8 @@ use crate::{
 
 /// Chunks that may wait between the engine and the socket of one answer.
 const CHUNKS_IN_FLIGHT: usize = 4;
+/// Bytes of a request body read at once.
+const READ_BYTES: usize = 64 << 10;
 /// Longest `Git-Protocol` header that is read.
 const MAX_GIT_PROTOCOL: usize = 256;
 
@@ -110,9 +115,15 @@ pub(super) async fn serve(State(state): State<GitState>, request: Request) -> Re
     let Some(route) = route(parts.uri.path(), parts.uri.query()) else {
         return text(StatusCode::NOT_FOUND, "not found");
     };
-    let peer = parts.extensions.get::<Peer>().map(|peer| peer.address.ip());
+    let (Route::Advertisement { path, .. } | Route::Run { path, .. }) = route;
+    let asked = Asked {
+        state: &state,
+        headers: &parts.headers,
+        peer: parts.extensions.get::<Peer>().map(|peer| peer.address.ip()),
+        path,
+    };
     let answer = match route {
-        Route::Advertisement { path, service }
+        Route::Advertisement { service, .. }
             if parts.method == Method::GET || parts.method == Method::HEAD =>
         {
             let Some(service) = service else {
@@ -121,126 +132,145 @@ pub(super) async fn serve(State(state): State<GitState>, request: Request) -> Re
                     "the dumb HTTP protocol is not served here; use git 1.6.6 or newer",
                 );
             };
-            advertise(&state, &parts.headers, peer, path, service).await
+            asked.advertise(service).await
         }
-        Route::Run { path, service } if parts.method == Method::POST => {
-            run(&state, &parts.headers, peer, path, service, body).await
+        Route::Run { service, .. } if parts.method == Method::POST => {
+            asked.run(service, body).await
         }
         Route::Advertisement { .. } => return not_allowed("GET, HEAD"),
         Route::Run { .. } => return not_allowed("POST"),
     };
-    answer.unwrap_or_else(|failure| failure.into_response())
+    answer.unwrap_or_else(Failure::into_response)
 }
 
-async fn advertise(
-    state: &GitState,
-    headers: &HeaderMap,
-    peer: Option<std::net::IpAddr>,
-    path: &str,
-    service: Service,
-) -> Result<Response, Failure> {
-    let caller = caller(state, headers, peer).await?;
-    let conversation = Conversation::advertisement(version(headers));
-    let input: Input = Box::pin(tokio::io::empty());
-    let media_type = match service {
-        Service::UploadPack => "application/x-git-upload-pack-advertisement",
-        Service::ReceivePack => "application/x-git-receive-pack-advertisement",
-    };
-    converse(
-        state,
-        &caller,
-        path,
-        service,
-        conversation,
-        input,
-        media_type,
-    )
-    .await
+/// One request below a repository's path.
+struct Asked<'a> {
+    state: &'a GitState,
+    headers: &'a HeaderMap,
+    peer: Option<IpAddr>,
+    path: &'a str,
 }
 
-async fn run(
-    state: &GitState,
-    headers: &HeaderMap,
-    peer: Option<std::net::IpAddr>,
-    path: &str,
-    service: Service,
-    body: Body,
-) -> Result<Response, Failure> {
-    let (expected, media_type) = match service {
-        Service::UploadPack => (
-            "application/x-git-upload-pack-request",
-            "application/x-git-upload-pack-result",
-        ),
-        Service::ReceivePack => (
-            "application/x-git-receive-pack-request",
-            "application/x-git-receive-pack-result",
-        ),
-    };
-    // A web page can't send this type to us with a visitor's credentials.
-    if headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes) != Some(expected.as_bytes()) {
-        return Err(Failure::MediaType(expected));
+impl Asked<'_> {
+    async fn advertise(&self, service: Service) -> Result<Response, Failure> {
+        let caller = self.caller().await?;
+        let conversation = Conversation::advertisement(version(self.headers));
+        let input: Input = Box::pin(tokio::io::empty());
+        let media_type = match service {
+            Service::UploadPack => "application/x-git-upload-pack-advertisement",
+            Service::ReceivePack => "application/x-git-receive-pack-advertisement",
+        };
+        self.converse(&caller, service, conversation, input, media_type)
+            .await
     }
-    let caller = caller(state, headers, peer).await?;
-    let conversation = Conversation::stateless(version(headers));
-    let input = input(state, headers, service, body)?;
-    converse(
-        state,
-        &caller,
-        path,
-        service,
-        conversation,
-        input,
-        media_type,
-    )
-    .await
-}
 
-/// The request body as it was before the client compressed it.
-fn input(
-    state: &GitState,
-    headers: &HeaderMap,
-    service: Service,
-    body: Body,
-) -> Result<Input, Failure> {
-    let chunks = body
-        .into_data_stream()
-        .map(|chunk| chunk.map_err(io::Error::other));
-    let raw = StreamReader::new(chunks);
-    let encoding = headers
-        .get(header::CONTENT_ENCODING)
-        .map(HeaderValue::as_bytes);
-    let most = match service {
-        Service::UploadPack => state.limits.fetch_request_bytes,
-        // The commands come before the pack and have their own bound.
-        Service::ReceivePack => state
-            .limits
-            .push_pack_bytes
-            .saturating_add(state.limits.fetch_request_bytes),
-    };
-    Ok(match encoding {
-        None | Some(b"identity") => Box::pin(BufReader::new(Bounded::new(raw, most))),
-        Some(b"gzip" | b"x-gzip") => {
-            Box::pin(BufReader::new(Bounded::new(GzipDecoder::new(raw), most)))
+    async fn run(&self, service: Service, body: Body) -> Result<Response, Failure> {
+        let (expected, media_type) = match service {
+            Service::UploadPack => (
+                "application/x-git-upload-pack-request",
+                "application/x-git-upload-pack-result",
+            ),
+            Service::ReceivePack => (
+                "application/x-git-receive-pack-request",
+                "application/x-git-receive-pack-result",
+            ),
+        };
+        // A web page can't send this type to us with a visitor's credentials.
+        let given = self
+            .headers
+            .get(header::CONTENT_TYPE)
+            .map(HeaderValue::as_bytes);
+        if given != Some(expected.as_bytes()) {
+            return Err(Failure::MediaType(expected));
         }
-        Some(other) => {
-            return Err(Failure::Encoding(
+        let caller = self.caller().await?;
+        let conversation = Conversation::stateless(version(self.headers));
+        let input = self.input(service, body)?;
+        self.converse(&caller, service, conversation, input, media_type)
+            .await
+    }
+
+    async fn caller(&self) -> Result<Caller, Failure> {
+        credentials::caller(&self.state.authenticator, self.headers, self.peer)
+            .await
+            .map_err(|error| match error {
+                CredentialError::Refused => Failure::Unauthenticated,
+                CredentialError::TooMany => Failure::Busy,
+            })
+    }
+
+    /// The request body as it was before the client compressed it.
+    fn input(&self, service: Service, body: Body) -> Result<Input, Failure> {
+        let chunks = body
+            .into_data_stream()
+            .map(|chunk| chunk.map_err(io::Error::other));
+        let raw = StreamReader::new(chunks);
+        let limits = &self.state.limits;
+        let most = match service {
+            Service::UploadPack => limits.fetch_request_bytes,
+            // The commands come before the pack and have their own bound.
+            Service::ReceivePack => limits
+                .push_pack_bytes
+                .saturating_add(limits.fetch_request_bytes),
+        };
+        let encoding = self
+            .headers
+            .get(header::CONTENT_ENCODING)
+            .map(HeaderValue::as_bytes);
+        match encoding {
+            None | Some(b"identity") => Ok(buffered(Bounded::new(raw, most))),
+            Some(b"gzip" | b"x-gzip") => Ok(buffered(Bounded::new(GzipDecoder::new(raw), most))),
+            Some(other) => Err(Failure::Encoding(
                 String::from_utf8_lossy(other).into_owned(),
-            ));
+            )),
         }
-    })
-}
+    }
 
-async fn caller(
-    state: &GitState,
-    headers: &HeaderMap,
-    peer: Option<std::net::IpAddr>,
-) -> Result<Caller, Failure> {
-    credentials::caller(&state.authenticator, headers, peer)
-        .await
-        .map_err(|error| match error {
-            CredentialError::Refused => Failure::Unauthenticated,
-            CredentialError::TooMany => Failure::Busy,
-        })
+    /// Runs the conversation in a task and answers as soon as it is known how the answer begins.
+    async fn converse(
+        &self,
+        caller: &Caller,
+        service: Service,
+        conversation: Conversation,
+        input: Input,
+        media_type: &'static str,
+    ) -> Result<Response, Failure> {
+        let path = percent_decoded(self.path).ok_or(Failure::NotFound)?;
+        let (sender, mut chunks) = mpsc::channel(CHUNKS_IN_FLIGHT);
+        let mut output = BodyOutput(sender);
+        let running = match service {
+            Service::UploadPack => {
+                let fetch = self.state.wire.open_fetch(caller, &path)?;
+                self.state
+                    .tasks
+                    .spawn(async move { fetch.run(conversation, input, &mut output).await })
+            }
+            Service::ReceivePack => {
+                let push = self.state.wire.open_push(caller, &path)?;
+                self.state
+                    .tasks
+                    .spawn(async move { push.run(conversation, input, &mut output).await })
+            }
+        };
+        let body = match chunks.recv().await {
+            Some(first) => {
+                let rest = stream::unfold(chunks, async |mut chunks| {
+                    chunks.recv().await.map(|chunk| (chunk, chunks))
+                });
+                Body::from_stream(stream::iter([first]).chain(rest).map(Ok::<_, io::Error>))
+            }
+            None => match running.await {
+                Ok(Ok(())) => Body::empty(),
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => return Err(Failure::Internal),
+            },
+        };
+        let mut response = Response::new(body);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        never_cached(headers);
+        Ok(response)
+    }
 }
 
 fn version(headers: &HeaderMap) -> Version {
@@ -252,51 +282,9 @@ fn version(headers: &HeaderMap) -> Version {
         .unwrap_or_default()
 }
 
-/// Runs the conversation in a task and answers as soon as it is known how the answer begins.
-async fn converse(
-    state: &GitState,
-    caller: &Caller,
-    path: &str,
-    service: Service,
-    conversation: Conversation,
-    input: Input,
-    media_type: &'static str,
-) -> Result<Response, Failure> {
-    let path = percent_decoded(path).ok_or(Failure::NotFound)?;
-    let (sender, mut chunks) = mpsc::channel(CHUNKS_IN_FLIGHT);
-    let mut output = BodyOutput(sender);
-    let running = match service {
-        Service::UploadPack => {
-            let fetch = state.wire.open_fetch(caller, &path)?;
-            state
-                .tasks
-                .spawn(async move { fetch.run(conversation, input, &mut output).await })
-        }
-        Service::ReceivePack => {
-            let push = state.wire.open_push(caller, &path)?;
-            state
-                .tasks
-                .spawn(async move { push.run(conversation, input, &mut output).await })
-        }
-    };
-    let body = match chunks.recv().await {
-        Some(first) => {
-            let rest = stream::unfold(chunks, async |mut chunks| {
-                chunks.recv().await.map(|chunk| (chunk, chunks))
-            });
-            Body::from_stream(stream::iter([first]).chain(rest).map(Ok::<_, io::Error>))
-        }
-        None => match running.await {
-            Ok(Ok(())) => Body::empty(),
-            Ok(Err(error)) => return Err(error.into()),
-            Err(_) => return Err(Failure::Internal),
-        },
-    };
-    let mut response = Response::new(body);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-    never_cached(headers);
-    Ok(response)
+/// Reads in pieces that are worth a wake-up.
+fn buffered(reader: impl AsyncRead + Send + 'static) -> Input {
+    Box::pin(BufReader::with_capacity(READ_BYTES, reader))
 }
 
 /// What git-http-backend(1) sends so that no proxy keeps an answer.

@@ -18,14 +18,25 @@ use axum::{
 
 use super::metrics::metrics_handle;
 
-/// Whether new work should be sent here; false while the server drains.
-#[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+/// Whether new work should be sent here: not while the server drains, nor once it needs a restart.
+#[derive(Clone)]
+pub struct Readiness {
+    welcome: Arc<AtomicBool>,
+    broken: Arc<dyn Fn() -> bool + Send + Sync>,
+}
 
 impl Readiness {
+    /// Not ready yet; `broken` says at any time whether only a restart helps.
+    pub fn new(broken: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self {
+            welcome: Arc::default(),
+            broken: Arc::new(broken),
+        }
+    }
+
     /// Says whether new work is welcome from now on.
     pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Relaxed);
+        self.welcome.store(ready, Ordering::Relaxed);
     }
 }
 
@@ -36,13 +47,16 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(readiness: Readiness) -> 
         .route("/metrics", get(metrics))
 }
 
-/// `GET /readyz`: 200 while new work is welcome, 503 while the server drains.
+/// `GET /readyz`: 200 while new work is welcome, 503 while the server drains or its store has failed.
 async fn ready(State(readiness): State<Readiness>) -> Response {
-    if readiness.0.load(Ordering::Relaxed) {
-        "ready\n".into_response()
+    let reason = if (readiness.broken)() {
+        "the store has failed, restart the server\n"
+    } else if !readiness.welcome.load(Ordering::Relaxed) {
+        "draining\n"
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
-    }
+        return "ready\n".into_response();
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, reason).into_response()
 }
 
 /// `GET /metrics`: all counters and gauges as text.

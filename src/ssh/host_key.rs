@@ -5,12 +5,12 @@
 
 use std::{
     fs, io,
-    io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use russh::keys::{Algorithm, PrivateKey, ssh_key::LineEnding};
+
+use crate::disk;
 
 /// Why there is no host key.
 #[derive(Debug, thiserror::Error)]
@@ -54,34 +54,18 @@ pub fn host_key(data: &Path) -> Result<PrivateKey, HostKeyError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(io(error)),
     }
-    let folder = data.join("ssh");
-    fs::create_dir_all(&folder).map_err(io)?;
     let mut seed = [0; 32];
     aws_lc_rs::rand::fill(&mut seed).map_err(|_| io(io::Error::other("no randomness")))?;
     let pair = russh::keys::ssh_key::private::Ed25519Keypair::from_seed(&seed);
     let key = PrivateKey::from(pair);
     debug_assert_eq!(key.algorithm(), Algorithm::Ed25519);
     let text = key.to_openssh(LineEnding::LF).map_err(unusable)?;
-    let draft = folder.join("host_ed25519_key.new");
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&draft)
-        .map_err(io)?;
-    file.write_all(text.as_bytes()).map_err(io)?;
-    file.sync_all().map_err(io)?;
-    fs::rename(&draft, &path).map_err(io)?;
     let public = key.public_key().to_openssh().map_err(unusable)?;
-    fs::write(
-        folder.join("host_ed25519_key.pub"),
-        format!("{public} packhorse\n"),
-    )
-    .map_err(io)?;
-    fs::File::open(&folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(io)?;
+    let public = format!("{public} packhorse\n");
+    disk::make_folder(&data.join("ssh")).map_err(io)?;
+    // The private half goes last: once it is there, both are.
+    disk::write_file(&path.with_extension("pub"), public.as_bytes(), 0o644).map_err(io)?;
+    disk::write_file(&path, text.as_bytes(), 0o600).map_err(io)?;
     Ok(key)
 }
 

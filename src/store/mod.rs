@@ -9,15 +9,15 @@
 //! Not here: who may do what (`policy`), how secrets are made (`auth`), packs (`git`).
 
 use std::{
-    fs::{File, TryLockError},
+    fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use redb::{Database, ReadableDatabase};
+use redb::{Database, DatabaseError, ReadableDatabase};
 
-use crate::model::RefSnapshot;
+use crate::{disk, model::RefSnapshot};
 
 pub mod audit;
 mod codec;
@@ -94,10 +94,11 @@ pub enum OpenError {
     },
 }
 
-/// Why a read or a commit failed; whatever it was, nothing of the commit was stored.
+/// Why a read or a commit failed; but for [`StoreError::Database`], nothing of the commit was stored.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// The database failed: disk full, IO error, damaged file.
+    /// The database failed: IO error, damaged file. Whether a commit that ended so was stored shows
+    /// when the store is opened again.
     #[error("store failed")]
     Database(#[source] Arc<redb::Error>),
     /// A row can't be decoded.
@@ -114,6 +115,9 @@ pub enum StoreError {
     /// The closure given to [`Store::commit`] panicked; the store lives on.
     #[error("commit panicked")]
     Panicked,
+    /// The disk has no room to spare for the commit.
+    #[error("the server's disk is full")]
+    DiskFull,
     /// The committer has ended; the server is going down.
     #[error("store is closed")]
     Closed,
@@ -136,7 +140,7 @@ impl Store {
             folder: data_folder.to_owned(),
             cause,
         };
-        std::fs::create_dir_all(data_folder).map_err(folder)?;
+        disk::make_folder(data_folder).map_err(folder)?;
         let lock = File::options()
             .create(true)
             .truncate(false)
@@ -150,16 +154,12 @@ impl Store {
             }
             Err(TryLockError::Error(cause)) => return Err(folder(cause)),
         }
-        let database = Database::create(data_folder.join("packhorse.redb"))
-            .map_err(|cause| OpenError::Database(Box::new(cause.into())))?;
+        let database = open_database(data_folder)?;
         migrate::run(&database, migrate::STEPS)?;
-        File::open(data_folder)
-            .and_then(|opened| opened.sync_all())
-            .map_err(folder)?;
         let database = Arc::new(database);
         Ok(Self {
             inner: Arc::new(Inner {
-                committer: Committer::start(Arc::clone(&database)).map_err(folder)?,
+                committer: Committer::start(Arc::clone(&database), data_folder).map_err(folder)?,
                 database,
                 ref_cache: RefCache::default(),
                 _lock: lock,
@@ -204,6 +204,12 @@ impl Store {
         self.inner.committer.transactions_committed()
     }
 
+    /// Whether the database has failed. It answers nothing from then on, until the store is opened
+    /// again.
+    pub fn has_failed(&self) -> bool {
+        self.inner.committer.has_failed()
+    }
+
     /// The refs of a repository, from the cache unless they changed; `None` when it is gone.
     ///
     /// Reads every ref row when the cache has no fresh copy, so call it where blocking is fine
@@ -222,6 +228,26 @@ impl Store {
     pub fn refs_if_cached(&self, repository: u64) -> Result<Option<Arc<RefSnapshot>>, StoreError> {
         self.inner.ref_cache.cached(repository, &self.snapshot()?)
     }
+}
+
+/// Opens the database, or makes it under another name first: redb takes a file whose making was cut
+/// off for that of another program.
+fn open_database(data_folder: &Path) -> Result<Database, OpenError> {
+    let folder = |cause| OpenError::Folder {
+        folder: data_folder.to_owned(),
+        cause,
+    };
+    let failed = |cause: DatabaseError| OpenError::Database(Box::new(cause.into()));
+    let file = data_folder.join("packhorse.redb");
+    if file.try_exists().map_err(folder)? {
+        return Database::open(&file).map_err(failed);
+    }
+    let draft = file.with_extension("new");
+    File::create(&draft).map_err(folder)?;
+    let database = Database::create(&draft).map_err(failed)?;
+    fs::rename(&draft, &file).map_err(folder)?;
+    disk::flush_folder(data_folder).map_err(folder)?;
+    Ok(database)
 }
 
 #[cfg(test)]

@@ -113,6 +113,18 @@ pub fn state(from: &impl Reads, repository: u64) -> Result<RefState, StoreError>
     Ok(STATES.get(from, repository)?.unwrap_or_default())
 }
 
+/// Whether any branch exists.
+///
+/// # Errors
+/// When the store fails.
+pub fn has_branches(from: &impl Reads, repository: u64) -> Result<bool, StoreError> {
+    // `0` is the character after `/`.
+    let branches = (repository, "refs/heads/")..(repository, "refs/heads0");
+    Ok(!REFS
+        .scan(from, branches, 1, |_, _| Ok::<_, StoreError>(()))?
+        .is_empty())
+}
+
 /// All refs as they are now. Reads every row: the cache of the store spares this.
 ///
 /// # Errors

@@ -1,60 +1,27 @@
 //! Clone and fetch: drives `protocol::UploadPack`, answering its questions from refs and packs.
 //!
 //! Source: gitprotocol-v2(5), gitprotocol-pack(5).
-//! Bounds: one slot from the first want on, a computation permit while objects are counted, chunks
-//! in flight, idle and total time.
+//! Bounds: one slot from the first want on, idle and total time.
 //! Invariant: the refs and packs of a conversation are those it began with; a push that lands
 //! meanwhile changes nothing in it.
-//! Not here: framing (`stream`), which objects go into a pack (`git`).
+//! Not here: what needs objects (`objects`), which of them go into a pack (`git`).
 
 use std::sync::Arc;
 
-use packhorse_protocol::{
-    Offer, UploadPack,
-    filter::{Filter, ObjectType},
-    upload_pack::{Deepen, DeepenRequest, NegotiateRequest, PackReply, PackRequest, WantsRequest},
-};
-use tokio::sync::{Semaphore, mpsc};
+use packhorse_protocol::{Offer, UploadPack, upload_pack::WantsRequest};
 
 use super::{
-    Conversation, Input, Output, Wire, WireError,
-    dialogue::{AGENT, Dialogue, KEEPALIVE},
-    slots::Slot,
-    stream::{CHUNKS_IN_FLIGHT, PackFramer, Piece},
+    Conversation, Input, Output, WireError,
+    dialogue::{AGENT, Dialogue},
+    objects::{Work, visible_ref},
+    opened::{Opened, finish},
 };
 use crate::{
-    git::{
-        self,
-        fetch::{Boundary, DeepenError, WriteError},
-    },
-    hosting::Repository,
-    model::{Caller, ObjectId, RefSnapshot},
-    policy::{self, Authorized},
+    model::{ObjectId, RefSnapshot},
+    policy,
 };
 
-/// A repository opened for one fetch conversation.
-pub struct Fetching {
-    wire: Wire,
-    caller: Caller,
-    repository: Repository,
-    allowed: Arc<Authorized<policy::Fetch>>,
-}
-
-impl Fetching {
-    pub(super) fn new(
-        wire: Wire,
-        caller: Caller,
-        repository: Repository,
-        allowed: Authorized<policy::Fetch>,
-    ) -> Self {
-        Self {
-            wire,
-            caller,
-            repository,
-            allowed: Arc::new(allowed),
-        }
-    }
-
+impl Opened<policy::Fetch> {
     /// Holds the conversation to its end.
     ///
     /// # Errors
@@ -65,13 +32,14 @@ impl Fetching {
         input: Input,
         output: &mut O,
     ) -> Result<(), WireError> {
+        let mut dialogue = self.dialogue(input, output);
         let total = self.wire.0.limits.total_timeout();
-        let mut dialogue = Dialogue::new(input, output, self.wire.0.limits.idle_timeout());
-        let ended = tokio::time::timeout(total, self.converse(conversation, &mut dialogue)).await;
-        let outcome = ended.unwrap_or(Err(WireError::Disconnected));
-        let label = if outcome.is_ok() { "ok" } else { "failed" };
-        metrics::counter!("packhorse_fetches_total", "outcome" => label).increment(1);
-        outcome
+        finish(
+            "packhorse_fetches_total",
+            total,
+            self.converse(conversation, &mut dialogue),
+        )
+        .await
     }
 
     async fn converse<O: Output>(
@@ -180,24 +148,15 @@ impl Fetching {
             Some(taken) => taken,
             None => {
                 let shared = Arc::clone(&self.wire.0);
-                let caller = super::caller_key(&self.caller);
-                let slot = shared
-                    .fetches
-                    .acquire(self.repository.facts.id, caller)
-                    .await?;
+                let id = self.repository.facts.id;
+                let slot = shared.fetches.acquire(id, self.slot_key()).await?;
                 let allowed = Arc::clone(&self.allowed);
-                let hosting = shared.hosting.clone();
-                let git = tokio::task::spawn_blocking(move || hosting.objects(&allowed))
+                let opening = tokio::task::spawn_blocking(move || shared.hosting.objects(&allowed));
+                let git = opening
                     .await
                     .map_err(super::internal)?
                     .map_err(super::internal)?;
-                Work {
-                    packs: git.packs(),
-                    git,
-                    refs: Arc::clone(refs),
-                    computations: Arc::clone(&shared.computations),
-                    _slot: slot,
-                }
+                Work::new(self.wire.clone(), id, git, Arc::clone(refs), slot)
             }
         };
         Ok(work.insert(taken))
@@ -229,278 +188,4 @@ fn named_wants(
         None => Err(name.clone()),
     };
     asked.refs.iter().map(resolve).collect()
-}
-
-/// What the ref of this full name, or `HEAD`, points to.
-fn visible_ref(refs: &RefSnapshot, name: &[u8]) -> Option<ObjectId> {
-    let name = std::str::from_utf8(name).ok()?;
-    if name == "HEAD" {
-        return refs.head_id();
-    }
-    refs.find(name).map(|entry| entry.id)
-}
-
-/// As git resolves a name given by a user: whole, then as a tag, then as a branch.
-fn named_ref(refs: &RefSnapshot, name: &[u8]) -> Option<ObjectId> {
-    ["", "refs/", "refs/tags/", "refs/heads/"]
-        .iter()
-        .find_map(|prefix| visible_ref(refs, &[prefix.as_bytes(), name].concat()))
-}
-
-/// What the object questions of one conversation are answered from.
-struct Work {
-    git: git::Repository,
-    packs: Arc<git::PackSet>,
-    refs: Arc<RefSnapshot>,
-    computations: Arc<Semaphore>,
-    _slot: Slot,
-}
-
-impl Work {
-    /// Runs blocking work once the processor has room for it.
-    async fn compute<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Result<T, git::ReadError> + Send + 'static,
-    ) -> Result<T, WireError> {
-        let permit = Arc::clone(&self.computations)
-            .acquire_owned()
-            .await
-            .map_err(super::internal)?;
-        let computed = tokio::task::spawn_blocking(move || {
-            let computed = work();
-            drop(permit);
-            computed
-        });
-        computed
-            .await
-            .map_err(super::internal)?
-            .map_err(super::internal)
-    }
-
-    /// The first of these that no ref shown to the caller reaches.
-    async fn refused_want(&self, wants: Arc<Vec<ObjectId>>) -> Result<Option<ObjectId>, WireError> {
-        let (git, packs, refs) = (
-            self.git.clone(),
-            Arc::clone(&self.packs),
-            Arc::clone(&self.refs),
-        );
-        self.compute(move || git::fetch::refused(&git, &packs, &refs, &wants))
-            .await
-    }
-
-    /// Sizes of those objects that the caller may see, in the order asked for.
-    async fn sizes(&self, ids: Vec<ObjectId>) -> Result<Vec<Option<u64>>, WireError> {
-        let (git, packs, refs) = (
-            self.git.clone(),
-            Arc::clone(&self.packs),
-            Arc::clone(&self.refs),
-        );
-        self.compute(move || {
-            let mut reader = git::ObjectReader::new(Arc::clone(&packs));
-            let size = |id: &ObjectId| match git::fetch::refused(&git, &packs, &refs, &[*id])? {
-                None => reader.size(id),
-                Some(_) => Ok(None),
-            };
-            ids.iter().map(size).collect()
-        })
-        .await
-    }
-
-    /// Where the client's history will be cut, or why it can't be.
-    async fn boundary(&self, asked: DeepenRequest) -> Result<Result<Boundary, String>, WireError> {
-        let deepen = match asked.deepen {
-            Deepen::Depth {
-                depth,
-                relative: true,
-            } => git::fetch::Deepen::By(depth),
-            Deepen::Depth { depth, .. } => git::fetch::Deepen::Depth(depth),
-            Deepen::Excluding { since, not } => {
-                let mut excluded = Vec::with_capacity(not.len());
-                for name in &not {
-                    match named_ref(&self.refs, name) {
-                        Some(id) => excluded.push(id),
-                        None => {
-                            return Ok(Err(format!(
-                                "deepen-not is not a ref: {}",
-                                name.escape_ascii()
-                            )));
-                        }
-                    }
-                }
-                git::fetch::Deepen::Excluding {
-                    since: since.map(|since| i64::try_from(since).unwrap_or(i64::MAX)),
-                    not: excluded,
-                }
-            }
-        };
-        let packs = Arc::clone(&self.packs);
-        self.compute(move || {
-            match git::fetch::boundary(packs, &asked.wants, &asked.shallows, &deepen) {
-                Ok(boundary) => Ok(Ok(boundary)),
-                Err(error @ DeepenError::NothingSelected) => Ok(Err(error.to_string())),
-                Err(DeepenError::Read(error)) => Err(error),
-            }
-        })
-        .await
-    }
-
-    /// Which of the client's objects are here, and whether they suffice.
-    async fn negotiate(&self, asked: NegotiateRequest) -> Result<Known, WireError> {
-        let packs = Arc::clone(&self.packs);
-        self.compute(move || {
-            let mut negotiation = git::fetch::Negotiation::new(packs);
-            let common = negotiation.common(&asked.haves);
-            let all: Vec<_> = asked.common.iter().chain(&common).copied().collect();
-            let ready = asked.asks_ready && negotiation.ready(&asked.wants, &all)?;
-            Ok(Known { common, ready })
-        })
-        .await
-    }
-
-    /// Makes the pack and sends it, with progress and signs of life.
-    async fn send_pack<O: Output>(
-        &self,
-        asked: PackRequest,
-        reply: PackReply,
-        dialogue: &mut Dialogue<'_, O>,
-    ) -> Result<UploadPack, WireError> {
-        let (sender, mut pieces) = mpsc::channel(CHUNKS_IN_FLIGHT);
-        let permit = Arc::clone(&self.computations)
-            .acquire_owned()
-            .await
-            .map_err(super::internal)?;
-        let (packs, refs) = (Arc::clone(&self.packs), Arc::clone(&self.refs));
-        let (sideband, progress) = (reply.sideband(), asked.progress);
-        let request = match fetch_request(asked) {
-            Ok(request) => request,
-            Err(reason) => {
-                let last = reply.fail(reason, &mut dialogue.buffer);
-                dialogue.refused(last, reason).await?;
-                return Ok(UploadPack::Finished);
-            }
-        };
-        let job = tokio::task::spawn_blocking(move || {
-            let mut teller = Teller::new(progress.then(|| sender.clone()));
-            let plan = git::fetch::prepare(packs, &refs, &request, &mut |progress| {
-                teller.tell(progress);
-            })?;
-            // Counting is what the processor is for; from here on the peer's speed decides.
-            drop(permit);
-            teller.counted(plan.object_count());
-            let mut framer = PackFramer::new(sideband, sender);
-            plan.write_to(&mut |bytes| framer.write(bytes), &mut |_| ())?;
-            framer.finish()?;
-            Ok::<_, WriteError>(())
-        });
-        loop {
-            match tokio::time::timeout(KEEPALIVE, pieces.recv()).await {
-                Ok(Some(Piece::Framed(bytes))) => {
-                    dialogue.flush().await?;
-                    dialogue.send(bytes).await?;
-                }
-                Ok(Some(Piece::Progress(line))) => {
-                    reply.progress(&line, &mut dialogue.buffer);
-                    dialogue.flush().await?;
-                }
-                Ok(None) => break,
-                Err(_) => {
-                    reply.keepalive(&mut dialogue.buffer);
-                    dialogue.flush().await?;
-                }
-            }
-        }
-        match job.await.map_err(super::internal)? {
-            Ok(()) => {
-                let next = reply.finish(&mut dialogue.buffer);
-                dialogue.told(next).await
-            }
-            Err(WriteError::Stopped(_)) => Err(WireError::Disconnected),
-            Err(error) => {
-                super::internal(error);
-                let last = reply.fail(
-                    "the server could not read its objects",
-                    &mut dialogue.buffer,
-                );
-                dialogue
-                    .refused(last, "internal error")
-                    .await
-                    .map(|()| UploadPack::Finished)
-            }
-        }
-    }
-}
-
-/// What a batch of haves taught.
-struct Known {
-    common: Vec<ObjectId>,
-    ready: bool,
-}
-
-/// The request in the engine's words, or why it can't be served.
-fn fetch_request(asked: PackRequest) -> Result<git::fetch::FetchRequest, &'static str> {
-    Ok(git::fetch::FetchRequest {
-        wants: asked.wants.to_vec(),
-        haves: asked.common.to_vec(),
-        client_shallows: asked.shallows.to_vec(),
-        shallow: asked.new_shallow,
-        unshallow: asked.unshallow,
-        filter: asked.filter.map(filter).transpose()?,
-        thin_pack: asked.thin_pack,
-        ofs_delta: asked.ofs_delta,
-        include_tag: asked.include_tag,
-    })
-}
-
-fn filter(asked: Filter) -> Result<git::fetch::Filter, &'static str> {
-    Ok(match asked {
-        Filter::BlobNone => git::fetch::Filter::BlobNone,
-        Filter::BlobLimit(bytes) => git::fetch::Filter::BlobLimit(bytes),
-        Filter::TreeDepth(depth) => git::fetch::Filter::TreeDepth(depth),
-        Filter::ObjectType(kind) => git::fetch::Filter::ObjectType(match kind {
-            ObjectType::Blob => git::ObjectKind::Blob,
-            ObjectType::Tree => git::ObjectKind::Tree,
-            ObjectType::Commit => git::ObjectKind::Commit,
-            ObjectType::Tag => git::ObjectKind::Tag,
-        }),
-        Filter::SparseOid(_) => return Err("filter 'sparse:oid' is not served here"),
-        Filter::Combine(parts) => {
-            git::fetch::Filter::Combine(parts.into_iter().map(filter).collect::<Result<_, _>>()?)
-        }
-    })
-}
-
-/// Turns counts into lines for the user's terminal.
-struct Teller {
-    pieces: Option<mpsc::Sender<Piece>>,
-    told: u64,
-}
-
-impl Teller {
-    /// Objects between two lines.
-    const STEP: u64 = 20_000;
-
-    fn new(pieces: Option<mpsc::Sender<Piece>>) -> Self {
-        Self { pieces, told: 0 }
-    }
-
-    fn tell(&mut self, progress: git::fetch::Progress) {
-        let git::fetch::Progress::Counting(count) = progress else {
-            return;
-        };
-        if count >= self.told + Self::STEP {
-            self.told = count;
-            self.line(format!("Counting objects: {count}\r"));
-        }
-    }
-
-    fn counted(&mut self, count: u32) {
-        self.line(format!("Counting objects: {count}, done.\n"));
-    }
-
-    fn line(&mut self, line: String) {
-        if let Some(pieces) = &self.pieces {
-            // A peer that reads slowly gets fewer lines, never a slower pack.
-            pieces.try_send(Piece::Progress(line)).ok();
-        }
-    }
 }

@@ -10,7 +10,10 @@
 mod advertisement;
 mod dialogue;
 mod fetch;
+mod objects;
+mod opened;
 mod path;
+mod plans;
 mod push;
 mod slots;
 mod stream;
@@ -21,17 +24,18 @@ use bytes::Bytes;
 use packhorse_protocol::{ProtocolError, Transport, Version};
 use tokio::{io::AsyncBufRead, sync::Semaphore};
 
+pub use self::opened::Opened;
 pub(crate) use self::slots::RETRY_AFTER_SECONDS;
 use self::{
     advertisement::Advertisements,
+    plans::Plans,
     slots::{Busy, SlotBounds, Slots},
 };
-pub use self::{fetch::Fetching, push::Pushing};
 use crate::{
     config::Limits,
-    hosting::{Hosting, HostingError, Repository},
-    model::{Caller, Principal},
-    policy::{Authorized, Denied, RepositoryAction},
+    hosting::{Hosting, HostingError},
+    model::Caller,
+    policy::{self, Denied, RepositoryAction},
 };
 
 /// What a peer sends, whatever carries it.
@@ -161,6 +165,7 @@ struct Shared {
     pushes: Slots,
     computations: Arc<Semaphore>,
     advertisements: Advertisements,
+    plans: Plans,
 }
 
 impl Wire {
@@ -179,6 +184,7 @@ impl Wire {
             pushes: Slots::new(bounds),
             computations: Arc::new(Semaphore::new(limits.computations)),
             advertisements: Advertisements::new(limits.open_repositories),
+            plans: Plans::new(),
             limits,
         }))
     }
@@ -187,48 +193,38 @@ impl Wire {
     ///
     /// # Errors
     /// When the caller may not fetch from it, or it isn't there for this caller.
-    pub fn open_fetch(&self, caller: &Caller, path: &str) -> Result<Fetching, Refused> {
-        let (allowed, repository) = self.open(caller, path)?;
-        Ok(Fetching::new(
-            self.clone(),
-            caller.clone(),
-            repository,
-            allowed,
-        ))
+    pub fn open_fetch(
+        &self,
+        caller: &Caller,
+        path: &str,
+    ) -> Result<Opened<policy::Fetch>, Refused> {
+        self.open(caller, path)
     }
 
     /// Opens the repository at `path` for pushing.
     ///
     /// # Errors
     /// When the caller may not push to it, or it isn't there for this caller.
-    pub fn open_push(&self, caller: &Caller, path: &str) -> Result<Pushing, Refused> {
-        let (allowed, repository) = self.open(caller, path)?;
-        Ok(Pushing::new(
-            self.clone(),
-            caller.clone(),
-            repository,
-            allowed,
-        ))
+    pub fn open_push(&self, caller: &Caller, path: &str) -> Result<Opened<policy::Push>, Refused> {
+        self.open(caller, path)
     }
 
-    fn open<A: RepositoryAction>(
-        &self,
-        caller: &Caller,
-        path: &str,
-    ) -> Result<(Authorized<A>, Repository), Refused> {
+    fn open<A: RepositoryAction>(&self, caller: &Caller, path: &str) -> Result<Opened<A>, Refused> {
         let path = path::repository_path(caller, path)
             .ok_or_else(|| refused(caller, &Denied::NotVisible))?;
-        self.0
-            .hosting
-            .authorize::<A>(caller, &path)
-            .map_err(|error| match error {
-                HostingError::Denied(denied) => refused(caller, &denied),
-                other => {
-                    let error: &dyn std::error::Error = &other;
-                    tracing::error!(error, "repository can't be looked up");
-                    Refused::Internal
-                }
-            })
+        match self.0.hosting.authorize::<A>(caller, &path) {
+            Ok((allowed, repository)) => Ok(Opened::new(
+                self.clone(),
+                caller.clone(),
+                repository,
+                allowed,
+            )),
+            Err(HostingError::Denied(denied)) => Err(refused(caller, &denied)),
+            Err(other) => {
+                internal(other);
+                Err(Refused::Internal)
+            }
+        }
     }
 }
 
@@ -249,12 +245,4 @@ fn internal(error: impl std::error::Error + 'static) -> WireError {
     let error: &dyn std::error::Error = &error;
     tracing::error!(error, "conversation broke");
     WireError::Internal
-}
-
-/// Whose slots a caller uses: strangers share those of their address.
-fn caller_key(caller: &Caller) -> String {
-    match (&caller.principal, caller.address) {
-        (Principal::Anonymous, Some(address)) => address.to_string(),
-        (principal, _) => principal.display_name(),
-    }
 }

@@ -17,14 +17,15 @@ use tokio::{io::AsyncBufReadExt as _, sync::mpsc};
 use tokio_util::io::SyncIoBridge;
 
 use super::{
-    Conversation, Input, Output, Wire, WireError,
+    Conversation, Input, Output, WireError,
     dialogue::{AGENT, Dialogue, KEEPALIVE},
+    opened::{Opened, finish},
 };
 use crate::{
     config::Limits,
     git::receive::{self, Quarantine, ReceiveError},
-    hosting::{Command, HostingError, Push, Repository},
-    model::{Caller, ObjectId, RefName},
+    hosting::{Command, HostingError, Push},
+    model::{ObjectId, RefName},
     policy::{self, Authorized},
 };
 
@@ -35,29 +36,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(10);
 /// Progress lines that may wait for the peer.
 const LINES_IN_FLIGHT: usize = 16;
 
-/// A repository opened for one push conversation.
-pub struct Pushing {
-    wire: Wire,
-    caller: Caller,
-    repository: Repository,
-    allowed: Arc<Authorized<policy::Push>>,
-}
-
-impl Pushing {
-    pub(super) fn new(
-        wire: Wire,
-        caller: Caller,
-        repository: Repository,
-        allowed: Authorized<policy::Push>,
-    ) -> Self {
-        Self {
-            wire,
-            caller,
-            repository,
-            allowed: Arc::new(allowed),
-        }
-    }
-
+impl Opened<policy::Push> {
     /// Holds the conversation to its end.
     ///
     /// # Errors
@@ -68,13 +47,14 @@ impl Pushing {
         input: Input,
         output: &mut O,
     ) -> Result<(), WireError> {
+        let mut dialogue = self.dialogue(input, output);
         let total = self.wire.0.limits.total_timeout();
-        let mut dialogue = Dialogue::new(input, output, self.wire.0.limits.idle_timeout());
-        let ended = tokio::time::timeout(total, self.converse(conversation, &mut dialogue)).await;
-        let outcome = ended.unwrap_or(Err(WireError::Disconnected));
-        let label = if outcome.is_ok() { "ok" } else { "failed" };
-        metrics::counter!("packhorse_pushes_total", "outcome" => label).increment(1);
-        outcome
+        finish(
+            "packhorse_pushes_total",
+            total,
+            self.converse(conversation, &mut dialogue),
+        )
+        .await
     }
 
     async fn converse<O: Output>(
@@ -128,7 +108,7 @@ impl Pushing {
         let shared = Arc::clone(&self.wire.0);
         let _slot = shared
             .pushes
-            .acquire(self.repository.facts.id, super::caller_key(&self.caller))
+            .acquire(self.repository.facts.id, self.slot_key())
             .await?;
         let quarantine = if request.expects_pack {
             match self.ingest(&mut reply, request.quiet, dialogue).await? {
@@ -265,10 +245,15 @@ impl Pushing {
                 taken.for_each(|verdict| *verdict = Err(denied.to_string()));
             }
             Err(error) => {
+                let reason = if error.is_full_disk() {
+                    "the server's disk is full, nothing was changed"
+                } else if error.leaves_commit_in_doubt() {
+                    "the server's store has failed, fetch later to see whether this was done"
+                } else {
+                    "internal error, nothing was changed"
+                };
                 super::internal(error);
-                taken.for_each(|verdict| {
-                    *verdict = Err("internal error, nothing was changed".to_owned());
-                });
+                taken.for_each(|verdict| *verdict = Err(reason.to_owned()));
             }
         }
         verdicts

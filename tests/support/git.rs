@@ -66,6 +66,11 @@ impl Finished {
         )
     }
 
+    /// Whether it did; for tests that expect either.
+    pub(crate) fn succeeded(&self) -> bool {
+        self.output.status.success()
+    }
+
     /// Its stdout without the last line end.
     #[track_caller]
     pub(crate) fn succeeds(&self) -> String {

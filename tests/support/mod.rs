@@ -4,9 +4,13 @@
 //! stock clients, keys and tokens are made for the one test that uses them.
 
 mod git;
+mod process;
 mod server;
+mod strace;
 mod user;
 
 pub(crate) use git::{Finished, Folder, clean_command};
+pub(crate) use process::{Administrator, Process, admin};
 pub(crate) use server::{Server, binary};
+pub(crate) use strace::Strace;
 pub(crate) use user::{Remote, User, Via, WorkingCopy, ed25519_key};

@@ -66,7 +66,7 @@ impl From<QueryError> for Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = self.status();
-        match status.is_server_error() {
+        match status == StatusCode::INTERNAL_SERVER_ERROR {
             true => internal(&self),
             false => failure(status, self.to_string()),
         }

@@ -5,7 +5,6 @@
 //! Invariant: without `cursor` and `limit` the listing is whole or an error, never cut.
 
 use axum::{Json, extract::State};
-use gix_object::Kind;
 use serde::Serialize;
 
 use super::{
@@ -15,7 +14,7 @@ use super::{
 };
 use crate::{
     api::{App, off_runtime, query::Query},
-    git::browse::TreeEntry,
+    git::{ObjectKind, browse::TreeEntry},
     model::Caller,
     policy::Fetch,
 };
@@ -50,8 +49,8 @@ impl From<TreeEntry> for EntryView {
         Self {
             path: String::from_utf8_lossy(&entry.path).into_owned(),
             kind: match (entry.kind, entry.mode) {
-                (Kind::Tree, _) => "tree",
-                (Kind::Commit, _) => "submodule",
+                (ObjectKind::Tree, _) => "tree",
+                (ObjectKind::Commit, _) => "submodule",
                 (_, 0o120_000) => "symlink",
                 _ => "blob",
             },
@@ -98,7 +97,7 @@ pub(super) async fn list(
         let entries = listing.entries.into_iter();
         let entries: Vec<EntryView> = match recursive {
             true => entries
-                .filter(|entry| entry.kind != Kind::Tree)
+                .filter(|entry| entry.kind != ObjectKind::Tree)
                 .map(EntryView::from)
                 .collect(),
             false => entries.map(EntryView::from).collect(),

@@ -8,7 +8,7 @@
 use gix_object::Kind;
 
 /// A rule by which objects are left out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Filter {
     /// All blobs.
     BlobNone,

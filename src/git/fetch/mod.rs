@@ -50,7 +50,7 @@ pub enum Progress {
 }
 
 /// What a client asks for and what it has.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct FetchRequest {
     /// Objects it asks for; whether it may is the caller's to check.
     pub wants: Vec<ObjectId>,

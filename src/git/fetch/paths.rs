@@ -50,6 +50,11 @@ impl Sightings {
         }
     }
 
+    /// Bytes it takes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.0.capacity() * size_of::<Sighting>()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Sighting> {
         self.0.iter()
     }

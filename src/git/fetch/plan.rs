@@ -65,6 +65,14 @@ impl PackPlan {
         self.count
     }
 
+    /// Bytes of memory it takes, the packs not counted.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.objects.selected.memory_bytes()
+            + self.objects.client.memory_bytes()
+            + self.objects.sightings.memory_bytes()
+    }
+
     /// Ids of the objects the pack will hold, in no useful order.
     pub fn object_ids(&self) -> impl Iterator<Item = crate::model::ObjectId> + '_ {
         let all = 0..u32::try_from(self.objects.packs.object_count()).unwrap_or(u32::MAX);

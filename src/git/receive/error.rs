@@ -88,7 +88,7 @@ pub enum ReceiveError {
     #[error("the repository could not be read")]
     Repository(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The pack could not be stored.
-    #[error("the pack could not be stored")]
+    #[error("{}", storage_failure(.0))]
     Storage(#[source] io::Error),
 }
 
@@ -99,5 +99,12 @@ impl ReceiveError {
             return Err(Self::Limit { what, limit });
         }
         Ok(())
+    }
+}
+
+fn storage_failure(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::StorageFull => "the server's disk is full",
+        _ => "the pack could not be stored",
     }
 }

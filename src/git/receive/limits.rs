@@ -82,8 +82,6 @@ pub enum Limited {
     DeltaDepth,
     /// [`Limits::tree_entries`]
     TreeEntries,
-    /// Commits between the old and the new tip of a ref
-    Commits,
 }
 
 impl std::fmt::Display for Limited {
@@ -98,7 +96,6 @@ impl std::fmt::Display for Limited {
             Self::ParsedBytes => "bytes in a commit, tree or tag",
             Self::DeltaDepth => "deltas upon each other",
             Self::TreeEntries => "entries in a tree",
-            Self::Commits => "commits between two tips",
         })
     }
 }

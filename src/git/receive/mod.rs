@@ -11,7 +11,6 @@
 //! so a ref may point to any published object.
 //! Not here: who may push what where (`policy`), moving refs (`store`).
 
-mod ancestry;
 mod check;
 mod children;
 mod compose;
@@ -29,7 +28,6 @@ mod resolve;
 mod scan;
 mod spool;
 mod stream;
-mod tip;
 
 use std::io::Read;
 
@@ -37,9 +35,9 @@ pub use check::{Message, NotTolerable, Problem, Tolerated};
 pub use compose::Composer;
 pub use error::ReceiveError;
 pub use limits::{Limited, Limits};
-pub use quarantine::{NewObject, Quarantine, sweep};
+pub(super) use quarantine::sweep;
+pub use quarantine::{NewObject, Quarantine};
 pub use reader::QuarantineReader;
-pub use tip::{Tip, TipError};
 
 use self::{index::Order, inspector::Inspector, limits::Expense, spool::Spool, stream::PackStream};
 use super::Repository;

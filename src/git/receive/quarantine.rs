@@ -4,6 +4,8 @@
 //! a crash leaves either the whole pack or files that [`sweep`] removes.
 
 use std::{
+    collections::BTreeSet,
+    ffi::OsStr,
     fs,
     io::{self, Write as _},
     os::unix::fs::PermissionsExt as _,
@@ -158,30 +160,43 @@ impl Quarantine {
     }
 }
 
-/// Removes what pushes left behind that did not end: everything in `incoming`, and packs without an
-/// index. To be called when the server starts, before the repository is used.
+/// Removes what pushes left behind that a crash cut off: everything in `incoming`, drafts, and packs
+/// and indices that lack their other half, since a power cut may keep either name without the other.
+///
+/// To be called while nobody pushes to the repository.
 ///
 /// # Errors
 /// When a file can't be removed.
-pub fn sweep(repository_folder: &Path) -> io::Result<()> {
+pub(in crate::git) fn sweep(repository_folder: &Path) -> io::Result<()> {
     let incoming = repository_folder.join("incoming");
     for file in fs::read_dir(&incoming)? {
         let file = file?;
-        match file.file_type()?.is_dir() {
-            true => fs::remove_dir_all(file.path())?,
-            false => fs::remove_file(file.path())?,
+        let removed = match file.file_type()?.is_dir() {
+            true => fs::remove_dir_all(file.path()),
+            false => fs::remove_file(file.path()),
+        };
+        // A push that was refused may be removing its file at this moment.
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
     }
+    let mut files = BTreeSet::new();
     for file in fs::read_dir(repository_folder.join("objects/pack"))? {
-        let path = file?.path();
-        let orphan = path
-            .extension()
-            .is_some_and(|extension| extension == "pack")
-            && !path.with_extension("idx").try_exists()?;
-        let temporary = path
+        files.insert(file?.path());
+    }
+    for path in &files {
+        let other_half = match path.extension().map(OsStr::as_encoded_bytes) {
+            Some(b"pack") => Some(path.with_extension("idx")),
+            Some(b"idx") => Some(path.with_extension("pack")),
+            _ => None,
+        };
+        let alone = other_half.is_some_and(|other| !files.contains(&other));
+        let draft = path
             .file_name()
             .is_some_and(|name| name.as_encoded_bytes().starts_with(b"tmp_"));
-        if orphan || temporary {
+        if alone || draft {
+            tracing::info!(?path, "removing what a crash left");
             fs::remove_file(path)?;
         }
     }

@@ -14,7 +14,6 @@ pub struct QuarantineReader<'a> {
     quarantine: &'a Quarantine,
     decoder: Decoder,
     repository: ObjectReader,
-    pub(super) scratch: Vec<u8>,
 }
 
 impl<'a> QuarantineReader<'a> {
@@ -23,7 +22,6 @@ impl<'a> QuarantineReader<'a> {
             quarantine,
             decoder: Decoder::new(),
             repository,
-            scratch: Vec::new(),
         }
     }
 

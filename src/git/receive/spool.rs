@@ -1,6 +1,7 @@
 //! Where the bytes of an unpublished pack are: in memory while they are few, else in a file.
 //!
-//! Bounds: at most [`IN_MEMORY_BYTES`] are held in memory.
+//! Bounds: at most [`IN_MEMORY_BYTES`] are held in memory; the disk is not filled to its last byte,
+//! which is looked after each [`CHECK_BYTES`].
 //! Invariant: the file lies in the repository's `incoming` folder and goes when this value does.
 //! Not here: fsync and renaming (`quarantine`). Files are read, never mapped, so that a failing
 //! disk is an error of this push and not the end of the server.
@@ -14,8 +15,13 @@ use std::{
 
 use tempfile::NamedTempFile;
 
+use crate::disk::Reserve;
+
 /// Packs up to this size touch no disk before they are published.
 pub(super) const IN_MEMORY_BYTES: usize = 4 << 20;
+
+/// How much is written before the room on the disk is looked at again.
+const CHECK_BYTES: u64 = 8 << 20;
 
 /// The bytes of a pack, appended as they come and read back at random.
 #[derive(Debug)]
@@ -60,8 +66,12 @@ impl Spool {
             self.bytes = Bytes::File { file, length };
         }
         if let Bytes::File { file, length } = &mut self.bytes {
+            let longer = *length + more.len() as u64;
+            if longer / CHECK_BYTES > *length / CHECK_BYTES {
+                Reserve::FromPacks.check(&self.incoming)?;
+            }
             file.write_all(more)?;
-            *length += more.len() as u64;
+            *length = longer;
         }
         Ok(())
     }
@@ -140,6 +150,7 @@ impl Spool {
 
 /// A file of its own in the quarantine folder; it is removed unless it is renamed.
 pub(super) fn temporary(incoming: &Path) -> io::Result<NamedTempFile> {
+    Reserve::FromPacks.check(incoming)?;
     tempfile::Builder::new()
         .prefix("push-")
         .tempfile_in(incoming)

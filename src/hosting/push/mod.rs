@@ -21,7 +21,7 @@ use crate::{
         StoreError, Transaction,
         audit::{self, AuditResult, Entry},
         refs::{self, RefWrite},
-        repositories::RepositoryRow,
+        repositories::{self, RepositoryRow},
     },
 };
 
@@ -189,8 +189,37 @@ fn commit(
             result,
         });
     }
+    name_head(tx, &row, &writes)?;
     record(tx, &authorized, &row, &writes, &outcomes)?;
     Ok(outcomes)
+}
+
+/// Points HEAD at a branch of the first push if that push does not bring the default branch, so that
+/// the next clone checks something out; what forges do too, and what their users expect.
+fn name_head(
+    tx: &Transaction<'_>,
+    row: &RepositoryRow,
+    writes: &[RefWrite],
+) -> Result<(), StoreError> {
+    if refs::has_branches(tx, row.id)? {
+        return Ok(());
+    }
+    let branches = || {
+        writes
+            .iter()
+            .map(|write| &write.name)
+            .filter(|name| name.as_branch().is_some())
+    };
+    if branches().any(|name| *name == row.default_branch) {
+        return Ok(());
+    }
+    let usual = branches().find(|name| matches!(name.as_branch(), Some("main" | "master")));
+    if let Some(branch) = usual.or_else(|| branches().next()) {
+        let mut row = row.clone();
+        row.default_branch.clone_from(branch);
+        repositories::update(tx, &row)?;
+    }
+    Ok(())
 }
 
 fn record(

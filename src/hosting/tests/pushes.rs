@@ -283,6 +283,7 @@ async fn names_that_are_folders_of_each_other_never_stand_together() {
     let create = |name: &str| novel.command(name, None, Some("main"));
     let conflict = |name: &str| Some(Refusal::Conflict(name.to_owned()));
     let within = vec![
+        create("refs/heads/main"),
         create("refs/heads/a"),
         create("refs/heads/a/b"),
         create("refs/heads/c/d"),
@@ -292,6 +293,7 @@ async fn names_that_are_folders_of_each_other_never_stand_together() {
     assert_eq!(
         novel.push(false, within).await,
         [
+            None,
             None,
             conflict("refs/heads/a"),
             None,
@@ -381,6 +383,39 @@ async fn a_right_taken_away_while_pushing_moves_nothing() {
     let late = novel.push_as(authorized, false, vec![command]).await;
     assert_eq!(denied(late), Denied::Unauthenticated);
     assert_eq!(novel.refs().await, []);
+}
+
+#[tokio::test]
+async fn a_first_push_without_the_default_branch_names_head_and_later_ones_do_not() {
+    let novel = novel().await;
+    novel
+        .push(false, vec![novel.command("refs/tags/v1", None, Some("v1"))])
+        .await;
+    let head = |novel: &Novel| {
+        let shown = novel
+            .world
+            .hosting
+            .repository(&novel.alice, &path("alice/novel"));
+        shown.unwrap().row.default_branch.to_string()
+    };
+    assert_eq!(head(&novel), "refs/heads/main", "a tag is no branch");
+    let first = vec![
+        novel.command("refs/heads/a", None, Some("topic")),
+        novel.command("refs/heads/master", None, Some("main")),
+    ];
+    novel.push(false, first).await;
+    assert_eq!(head(&novel), "refs/heads/master");
+    novel
+        .push(
+            false,
+            vec![novel.command("refs/heads/main", None, Some("main"))],
+        )
+        .await;
+    assert_eq!(
+        head(&novel),
+        "refs/heads/master",
+        "only the first push decides"
+    );
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use super::{
     Target,
     build::{Builder, commit, compress, id, number, replace, sealed, tree},
 };
-use crate::{git::receive::sweep, model::ObjectFormat};
+use crate::{git::receive::quarantine::sweep, model::ObjectFormat};
 
 fn target() -> Target {
     Target::new(ObjectFormat::Sha1)
@@ -379,6 +379,7 @@ fn the_sweep_removes_what_interrupted_pushes_left_and_nothing_else() {
         "incoming/push-1/pack",
         "incoming/push-2",
         "objects/pack/pack-1.pack",
+        "objects/pack/pack-2.idx",
         "objects/pack/tmp_pack_1",
     ] {
         std::fs::write(folder.join(left), "left").unwrap();

@@ -1,11 +1,11 @@
 //! What stock git says about the same packs, and packs that no stock git would send.
 
 mod build;
+mod compose;
 mod fsck;
 mod hostile;
 mod limits;
 mod oracle;
-mod tips;
 
 use tempfile::TempDir;
 
