@@ -207,14 +207,19 @@ impl PackSet {
 
     /// The place that a number stands for.
     pub(crate) fn location_of(&self, number: u32) -> Location {
-        let pack = self.first_numbers.partition_point(|first| *first <= number) - 1;
-        let position = number - self.first_numbers[pack];
-        self.location(u32::try_from(pack).expect("PACKS_MAX fits"), position)
+        let pack = self.pack_of(number);
+        self.location(pack, number - self.first_number(pack))
+    }
+
+    /// The pack in which the object of this number lies.
+    pub(crate) fn pack_of(&self, number: u32) -> u32 {
+        let after = self.first_numbers.partition_point(|first| *first <= number);
+        u32::try_from(after - 1).expect("PACKS_MAX fits")
     }
 
     /// The id that a number stands for.
     pub(crate) fn id_of(&self, number: u32) -> &oid {
-        let pack = self.first_numbers.partition_point(|first| *first <= number) - 1;
-        self.packs[pack].id_at(number - self.first_numbers[pack])
+        let pack = self.pack_of(number);
+        self.pack(pack).id_at(number - self.first_number(pack))
     }
 }

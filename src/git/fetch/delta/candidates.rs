@@ -18,8 +18,9 @@ use crate::git::{
 /// A delta of less than this can't be smaller than the object by much.
 const OBJECT_BYTES_MIN: u64 = 50;
 
-/// Of a pack of at least this many objects, of which half or more are wanted, all is sent as it lies:
-/// whoever made it has searched it, few of its deltas can't be used, and copying costs next to nothing.
+/// Of a pack of at least this many objects, of which half or more are wanted, all is sent as it lies
+/// but for what the client has something like: whoever made it has searched it, few of its deltas
+/// can't be used, and copying costs next to nothing.
 const LARGE_PACK_OBJECTS: u64 = 1_000;
 
 /// An object that may become a delta or the base of one.
@@ -57,15 +58,13 @@ impl Candidates {
                 && objects.selected.range(first, first + count).count() >= count as usize / 2
         };
         let as_they_lie: Vec<bool> = (0u32..).zip(packs.packs()).map(as_it_lies).collect();
-        if !as_they_lie.contains(&false) {
-            return Ok(Self::default());
-        }
         let mut candidates = Vec::new();
         for sighting in objects.sightings.iter() {
-            let location = packs.location_of(sighting.number);
-            if as_they_lie[location.pack as usize] {
+            let counterpart = sighting.counterpart.filter(|_| thin);
+            if counterpart.is_none() && as_they_lie[packs.pack_of(sighting.number) as usize] {
                 continue;
             }
+            let location = packs.location_of(sighting.number);
             let pack = packs.pack(location.pack);
             let entry = pack.entry(location.offset)?;
             let base = pack.base_offset(location.offset, &entry)?;
@@ -87,7 +86,7 @@ impl Candidates {
                     size,
                     number: sighting.number,
                     location,
-                    counterpart: sighting.counterpart.filter(|_| thin),
+                    counterpart,
                     unusable,
                 });
             }
@@ -130,9 +129,11 @@ impl Candidate {
     /// Whether comparing the two may be of use.
     ///
     /// Whoever made a pack compared what lies in it, and where something lies whole found nothing.
+    /// Objects at different paths have little in common: of a clone of depth 1 git saves some 8 percent
+    /// by comparing them, for five times the work.
     pub(super) fn may_stand_on(&self, other: &Self) -> bool {
         self.kind == other.kind
-            && (self.unusable && self.path == other.path
-                || self.location.pack != other.location.pack)
+            && self.path == other.path
+            && (self.unusable || self.location.pack != other.location.pack)
     }
 }
