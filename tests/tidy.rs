@@ -244,6 +244,13 @@ fn no_file_outgrows_its_noun() {
     let mut grown = Vec::new();
     for folder in ["src", "protocol/src"] {
         for file in rust_files(&root().join(folder)) {
+            // A table of tests is as long as what it tells apart.
+            if file
+                .iter()
+                .any(|part| part == "tests" || part == "tests.rs")
+            {
+                continue;
+            }
             let source = fs::read_to_string(&file).unwrap();
             let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
             let lines = code.lines().count();
