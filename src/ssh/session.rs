@@ -46,7 +46,7 @@ pub(super) struct Session {
     channels: HashMap<ChannelId, Waiting>,
 }
 
-/// A channel that has been opened and runs nothing yet.
+/// A channel that is open; once a command runs on it, the command has the channel itself.
 struct Waiting {
     channel: Option<Channel<Msg>>,
     version: Version,
@@ -140,18 +140,12 @@ impl Handler for Session {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
         }
+        let id = channel.id();
         let waiting = Waiting {
             version: Version::V0,
-            channel: None,
+            channel: Some(channel),
         };
-        let id = channel.id();
-        self.channels.insert(
-            id,
-            Waiting {
-                channel: Some(channel),
-                ..waiting
-            },
-        );
+        self.channels.insert(id, waiting);
         reply.accept().await;
         Ok(())
     }

@@ -102,9 +102,10 @@ impl Work {
         );
         self.compute(move || {
             let mut reader = git::ObjectReader::new(Arc::clone(&packs));
-            let size = |id: &ObjectId| match git::fetch::refused(&git, &packs, &refs, &[*id])? {
-                None => reader.size(id),
-                Some(_) => Ok(None),
+            let hidden = git::fetch::hidden(&git, &packs, &refs, &ids)?;
+            let size = |id: &ObjectId| match hidden.contains(id) {
+                false => reader.size(id),
+                true => Ok(None),
             };
             ids.iter().map(size).collect()
         })

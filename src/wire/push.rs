@@ -7,14 +7,18 @@
 //! as it is; a peer that leaves during the commit changes nothing in it.
 //! Not here: indexing and checks (`git`), rules and refs (`hosting`).
 
-use std::{io::Read as _, sync::Arc, time::Duration};
+use std::{
+    io::{self, Read},
+    sync::Arc,
+    time::Duration,
+};
 
 use packhorse_protocol::{
     Offer, ReceivePack,
     receive_pack::{CommandStatus, Outcome, PushRequest, ReceiveReply},
 };
 use tokio::{io::AsyncBufReadExt as _, sync::mpsc};
-use tokio_util::io::SyncIoBridge;
+use tokio_util::{io::SyncIoBridge, sync::CancellationToken};
 
 use super::{
     Conversation, Input, Output, WireError,
@@ -154,11 +158,16 @@ impl Opened<policy::Push> {
         let shared = &self.wire.0;
         let (hosting, allowed) = (shared.hosting.clone(), Arc::clone(&self.allowed));
         let limits = receive_limits(&shared.limits);
-        let buffered = std::io::Cursor::new(reply.take_buffered());
+        let buffered = io::Cursor::new(reply.take_buffered());
         let input = std::mem::replace(&mut dialogue.input, Box::pin(tokio::io::empty()));
         let (lines, mut progress) = mpsc::channel(LINES_IN_FLIGHT);
+        let gone = CancellationToken::new();
+        let mut input = WhileAwaited {
+            input: SyncIoBridge::new(input),
+            gone: gone.clone(),
+        };
+        let _gone_with_this_future = gone.drop_guard();
         let mut job = tokio::task::spawn_blocking(move || {
-            let mut input = SyncIoBridge::new(input);
             let mut last = Milestone::default();
             let mut tell = |progress: receive::Progress| {
                 // A peer that reads slowly gets fewer lines, never a slower push.
@@ -169,7 +178,7 @@ impl Opened<policy::Push> {
             let taken = hosting.objects(&allowed).map(|git| {
                 receive::ingest(&git, &mut buffered.chain(&mut input), &limits, &mut tell)
             });
-            (taken, input.into_inner())
+            (taken, input.input.into_inner())
         });
         let mut telling = true;
         let (taken, input) = loop {
@@ -260,6 +269,22 @@ impl Opened<policy::Push> {
     }
 }
 
+/// A reader that fails once nobody waits for what is made of it, so that a peer that goes on and on
+/// can't keep a thread after its conversation was given up.
+struct WhileAwaited<R> {
+    input: R,
+    gone: CancellationToken,
+}
+
+impl<R: Read> Read for WhileAwaited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.gone.is_cancelled() {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        self.input.read(buffer)
+    }
+}
+
 /// Nothing where the wire has the null id.
 fn present(id: ObjectId) -> Option<ObjectId> {
     (!id.is_null()).then_some(id)
@@ -320,6 +345,23 @@ impl Milestone {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A pusher sends a byte now and then, for ever: the total time ends its conversation, and must
+    /// end the thread that reads from it too.
+    #[test]
+    fn reading_ends_with_the_conversation_that_awaits_it() {
+        let gone = CancellationToken::new();
+        let mut input = WhileAwaited {
+            input: io::repeat(b'x'),
+            gone: gone.clone(),
+        };
+        let guard = gone.drop_guard();
+        let mut byte = [0];
+        assert_eq!(input.read(&mut byte).unwrap(), 1);
+        drop(guard);
+        let error = input.read(&mut byte).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+    }
 
     #[test]
     fn resolving_is_told_once_a_percent_and_at_its_end() {

@@ -23,7 +23,7 @@ pub use negotiate::Negotiation;
 pub use plan::{PackPlan, Stopped, WriteError};
 pub use shallow::{Boundary, Deepen, DeepenError, boundary};
 pub(super) use visibility::VisibleSets;
-pub use visibility::refused;
+pub use visibility::{hidden, refused};
 
 use std::sync::Arc;
 

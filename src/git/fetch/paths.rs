@@ -1,6 +1,6 @@
 //! Where objects were found: what tells which objects are likely to be alike.
 //!
-//! Bounds: [`Sightings::MAX`] objects are remembered, 20 bytes each; those found later are not.
+//! Bounds: [`Sightings::MAX`] objects are remembered, 16 bytes each; those found later are not.
 //! Invariant: an object is remembered once, with the path at which it was found first; the counterpart
 //! is an object that the client surely has.
 //! Not here: the walk (`enumerate`), what likeness is good for (`delta`).

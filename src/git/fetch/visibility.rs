@@ -63,32 +63,73 @@ pub fn refused(
     refs: &RefSnapshot,
     wants: &[ObjectId],
 ) -> Result<Option<ObjectId>, ReadError> {
-    let mut unnamed: HashSet<ObjectId> = wants.iter().copied().collect();
+    let unnamed = unnamed(refs, wants);
+    // What does not exist needs no walk to be refused.
+    let absent = wants
+        .iter()
+        .find(|want| unnamed.contains(*want) && !packs.contains(want));
+    if let Some(absent) = absent {
+        return Ok(Some(*absent));
+    }
+    let hidden = hidden_among(repository, packs, refs, unnamed)?;
+    Ok(wants.iter().find(|want| hidden.contains(*want)).copied())
+}
+
+/// All of `ids` that nothing in `refs` reaches, judged together: one look at the refs and one set
+/// serve them all.
+///
+/// # Errors
+/// When an object is missing or damaged.
+pub fn hidden(
+    repository: &Repository,
+    packs: &Arc<PackSet>,
+    refs: &RefSnapshot,
+    ids: &[ObjectId],
+) -> Result<HashSet<ObjectId>, ReadError> {
+    hidden_among(repository, packs, refs, unnamed(refs, ids))
+}
+
+/// Those of `ids` that no ref names.
+fn unnamed(refs: &RefSnapshot, ids: &[ObjectId]) -> HashSet<ObjectId> {
+    let mut unnamed: HashSet<ObjectId> = ids.iter().copied().collect();
     for entry in refs.entries() {
+        if unnamed.is_empty() {
+            break;
+        }
         unnamed.remove(&entry.id);
         if let Some(peeled) = &entry.peeled {
             unnamed.remove(peeled);
         }
-        if unnamed.is_empty() {
-            return Ok(None);
-        }
     }
+    unnamed
+}
+
+/// Keeps those of `ids` that nothing reaches.
+fn hidden_among(
+    repository: &Repository,
+    packs: &Arc<PackSet>,
+    refs: &RefSnapshot,
+    mut ids: HashSet<ObjectId>,
+) -> Result<HashSet<ObjectId>, ReadError> {
     let mut history = History::new(Arc::clone(packs));
-    let mut numbers = Vec::new();
-    let mut depth = Depth::Commits;
-    for want in wants.iter().filter(|want| unnamed.contains(*want)) {
-        let Some(number) = packs.number(want) else {
-            return Ok(Some(*want));
-        };
+    let mut depth = None;
+    for number in ids.iter().filter_map(|id| packs.number(id)) {
         let kind = history.reader().kind_at(packs.location_of(number))?;
-        if matches!(kind, Kind::Tree | Kind::Blob) {
-            depth = Depth::All;
-        }
-        numbers.push((number, want));
+        depth = depth.max(Some(match kind {
+            Kind::Tree | Kind::Blob => Depth::All,
+            Kind::Commit | Kind::Tag => Depth::Commits,
+        }));
     }
-    let visible = repository.visible().get(&mut history, refs, depth)?;
-    let hidden = |(number, _): &&(u32, &ObjectId)| !visible.objects.contains(*number);
-    Ok(numbers.iter().find(hidden).map(|(_, want)| **want))
+    if let Some(depth) = depth {
+        let visible = repository.visible().get(&mut history, refs, depth)?;
+        let reached = |id: &ObjectId| {
+            packs
+                .number(id)
+                .is_some_and(|number| visible.objects.contains(number))
+        };
+        ids.retain(|id| !reached(id));
+    }
+    Ok(ids)
 }
 
 impl VisibleSets {

@@ -508,5 +508,24 @@ fn only_what_the_given_refs_reach_is_visible() {
             &[nowhere],
         );
         assert_eq!(answer, Ok(Some(nowhere)));
+        // Judged together, each is judged as it would be alone.
+        let mixed = served.ids(&[
+            "main~10",
+            "main~12:README",
+            "main~9",
+            "main~9:README",
+            "side",
+        ]);
+        let all = [&mixed[..], &[nowhere]].concat();
+        let together = hidden(&served.repository, &served.packs, &refs(&["main~10"]), &all);
+        let expected = [&mixed[2..], &[nowhere]].concat();
+        assert_eq!(together, Ok(expected.into_iter().collect()));
+        let alone = hidden(
+            &served.repository,
+            &served.packs,
+            &refs(&["main"]),
+            &[nowhere],
+        );
+        assert_eq!(alone, Ok([nowhere].into()));
     }
 }
