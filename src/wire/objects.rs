@@ -229,8 +229,9 @@ impl Work {
                 return Err(error);
             }
         };
+        let buffers = self.wire.0.buffers.clone();
         let job = tokio::task::spawn_blocking(move || {
-            let mut framer = PackFramer::new(sideband, sender);
+            let mut framer = PackFramer::new(sideband, buffers, sender);
             plan.write_to(&mut |bytes| framer.write(bytes), &mut |_| ())?;
             framer.finish()?;
             Ok::<_, WriteError>(())
