@@ -11,6 +11,7 @@ mod concurrency;
 mod crash_recovery;
 mod deploy_keys;
 mod http_transport;
+mod partial_clones;
 mod shallow;
 mod shutdown;
 mod ssh_transport;

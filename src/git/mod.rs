@@ -14,9 +14,11 @@ pub mod fetch;
 pub(crate) mod fixture;
 mod history;
 mod packs;
+mod patterns;
 pub mod receive;
 mod repository;
 
 pub use gix_object::Kind as ObjectKind;
 pub use packs::{Location, ObjectReader, OpenError, PackSet, ReadError};
+pub use patterns::PatternsError;
 pub use repository::{Repositories, Repository, RepositoryError};

@@ -10,6 +10,7 @@
 mod advertisement;
 mod dialogue;
 mod fetch;
+mod filters;
 mod objects;
 mod opened;
 mod path;

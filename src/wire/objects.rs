@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use packhorse_protocol::{
     UploadPack,
-    filter::{Filter, ObjectType},
+    filter::Filter,
     upload_pack::{Deepen, DeepenRequest, NegotiateRequest, PackReply, PackRequest},
 };
 use tokio::sync::mpsc;
@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use super::{
     Output, Wire, WireError,
     dialogue::{Dialogue, KEEPALIVE},
+    filters::Names,
     plans::Question,
     slots::Slot,
     stream::{CHUNKS_IN_FLIGHT, PackFramer, Piece},
@@ -23,7 +24,7 @@ use super::{
 use crate::{
     git::{
         self,
-        fetch::{Boundary, DeepenError, PackPlan, WriteError},
+        fetch::{Boundary, DeepenError, PackPlan, SparseError, WriteError},
     },
     model::{ObjectId, RefSnapshot},
 };
@@ -166,6 +167,34 @@ impl Work {
         .await
     }
 
+    /// What to leave out, or why the filter can't be used.
+    async fn filter(
+        &self,
+        asked: Option<Filter>,
+    ) -> Result<Result<Option<git::fetch::Filter>, String>, WireError> {
+        let Some(asked) = asked else {
+            return Ok(Ok(None));
+        };
+        let (git, packs, refs) = (
+            self.git.clone(),
+            Arc::clone(&self.packs),
+            Arc::clone(&self.refs),
+        );
+        self.compute(move || {
+            let names = Names {
+                git: &git,
+                packs: &packs,
+                refs: &refs,
+            };
+            match names.filter(&asked) {
+                Ok(filter) => Ok(Ok(Some(filter))),
+                Err(SparseError::Read(error)) => Err(error),
+                Err(refused) => Ok(Err(refused.to_string())),
+            }
+        })
+        .await
+    }
+
     /// Which objects answer the request; found once for all who ask the same.
     async fn plan(
         &self,
@@ -194,19 +223,20 @@ impl Work {
     /// Makes the pack and sends it, with progress and signs of life.
     pub(super) async fn send_pack<O: Output>(
         &self,
-        asked: PackRequest,
+        mut asked: PackRequest,
         reply: PackReply,
         dialogue: &mut Dialogue<'_, O>,
     ) -> Result<UploadPack, WireError> {
         let (sideband, progress) = (reply.sideband(), asked.progress);
-        let request = match fetch_request(asked) {
-            Ok(request) => request,
+        let filter = match self.filter(asked.filter.take()).await? {
+            Ok(filter) => filter,
             Err(reason) => {
-                let last = reply.fail(reason, &mut dialogue.buffer);
-                dialogue.refused(last, reason).await?;
+                let last = reply.fail(&reason, &mut dialogue.buffer);
+                dialogue.refused(last, &reason).await?;
                 return Ok(UploadPack::Finished);
             }
         };
+        let request = fetch_request(asked, filter);
         let (sender, mut pieces) = mpsc::channel(CHUNKS_IN_FLIGHT);
         let planned = {
             let planning = self.plan(request, Teller::new(progress.then(|| sender.clone())));
@@ -288,37 +318,22 @@ pub(super) struct Known {
     pub(super) ready: bool,
 }
 
-/// The request in the engine's words, or why it can't be served.
-fn fetch_request(asked: PackRequest) -> Result<git::fetch::FetchRequest, &'static str> {
-    Ok(git::fetch::FetchRequest {
+/// The request in the engine's words.
+fn fetch_request(
+    asked: PackRequest,
+    filter: Option<git::fetch::Filter>,
+) -> git::fetch::FetchRequest {
+    git::fetch::FetchRequest {
         wants: asked.wants.to_vec(),
         haves: asked.common.to_vec(),
         client_shallows: asked.shallows.to_vec(),
         shallow: asked.new_shallow,
         unshallow: asked.unshallow,
-        filter: asked.filter.map(filter).transpose()?,
+        filter,
         thin_pack: asked.thin_pack,
         ofs_delta: asked.ofs_delta,
         include_tag: asked.include_tag,
-    })
-}
-
-fn filter(asked: Filter) -> Result<git::fetch::Filter, &'static str> {
-    Ok(match asked {
-        Filter::BlobNone => git::fetch::Filter::BlobNone,
-        Filter::BlobLimit(bytes) => git::fetch::Filter::BlobLimit(bytes),
-        Filter::TreeDepth(depth) => git::fetch::Filter::TreeDepth(depth),
-        Filter::ObjectType(kind) => git::fetch::Filter::ObjectType(match kind {
-            ObjectType::Blob => git::ObjectKind::Blob,
-            ObjectType::Tree => git::ObjectKind::Tree,
-            ObjectType::Commit => git::ObjectKind::Commit,
-            ObjectType::Tag => git::ObjectKind::Tag,
-        }),
-        Filter::SparseOid(_) => return Err("filter 'sparse:oid' is not served here"),
-        Filter::Combine(parts) => {
-            git::fetch::Filter::Combine(parts.into_iter().map(filter).collect::<Result<_, _>>()?)
-        }
-    })
+    }
 }
 
 /// Turns counts into lines for the user's terminal.

@@ -12,6 +12,9 @@ mod output;
 mod paths;
 mod plan;
 mod shallow;
+mod sieve;
+mod sift;
+mod sparse;
 #[cfg(test)]
 mod tests;
 mod trees;
@@ -22,6 +25,7 @@ pub use filter::Filter;
 pub use negotiate::Negotiation;
 pub use plan::{PackPlan, Stopped, WriteError};
 pub use shallow::{Boundary, Deepen, DeepenError, boundary};
+pub use sparse::{SparseError, SparseList};
 pub(super) use visibility::VisibleSets;
 pub use visibility::{hidden, refused};
 
@@ -110,7 +114,10 @@ pub fn prepare(
         is_cut,
     };
     let rules = Rules::new(request.filter.as_ref());
-    let enumeration = Enumeration::new(&mut history, rules, progress).with_sightings();
+    let mut enumeration = Enumeration::new(&mut history, rules, progress).with_sightings();
+    if let Some(filter) = &request.filter {
+        enumeration = enumeration.through(filter);
+    }
     let mut objects = enumeration.run(&ends)?;
     if request.include_tag {
         objects.include_tags(&mut history, refs)?;
