@@ -18,3 +18,4 @@ mod ssh_transport;
 mod systemd;
 mod tidy;
 mod tour;
+mod wants;

@@ -33,7 +33,7 @@ use self::{
     slots::{Busy, SlotBounds, Slots},
 };
 use crate::{
-    config::Limits,
+    config::{self, Limits},
     hosting::{Hosting, HostingError},
     model::Caller,
     policy::{self, Denied, RepositoryAction},
@@ -162,6 +162,7 @@ pub struct Wire(Arc<Shared>);
 struct Shared {
     hosting: Hosting,
     limits: Arc<Limits>,
+    fetch: config::Fetch,
     fetches: Slots,
     pushes: Slots,
     computations: Arc<Semaphore>,
@@ -171,7 +172,7 @@ struct Shared {
 
 impl Wire {
     /// Takes what the conversations need.
-    pub fn new(hosting: Hosting, limits: Arc<Limits>) -> Self {
+    pub fn new(hosting: Hosting, limits: Arc<Limits>, fetch: config::Fetch) -> Self {
         let bounds = SlotBounds {
             server: limits.server_slots,
             repository: limits.repository_slots,
@@ -187,6 +188,7 @@ impl Wire {
             advertisements: Advertisements::new(limits.open_repositories),
             plans: Plans::new(),
             limits,
+            fetch,
         }))
     }
 

@@ -22,6 +22,7 @@ use super::{
     stream::{CHUNKS_IN_FLIGHT, PackFramer, Piece},
 };
 use crate::{
+    config::Wants,
     git::{
         self,
         fetch::{Boundary, DeepenError, PackPlan, SparseError, WriteError},
@@ -80,18 +81,22 @@ impl Work {
             .map_err(super::internal)
     }
 
-    /// The first of these that no ref shown to the caller reaches.
+    /// The first of these that the caller may not want; `all` are the refs, hidden ones included.
     pub(super) async fn refused_want(
         &self,
         wants: Arc<Vec<ObjectId>>,
+        all: &Arc<RefSnapshot>,
     ) -> Result<Option<ObjectId>, WireError> {
-        let (git, packs, refs) = (
-            self.git.clone(),
-            Arc::clone(&self.packs),
-            Arc::clone(&self.refs),
-        );
-        self.compute(move || git::fetch::refused(&git, &packs, &refs, &wants))
-            .await
+        let (git, packs) = (self.git.clone(), Arc::clone(&self.packs));
+        let (refs, all) = (Arc::clone(&self.refs), Arc::clone(all));
+        let allowed = self.wire.0.fetch.wants;
+        self.compute(move || match allowed {
+            Wants::Advertised => Ok(git::fetch::unnamed(&refs, &packs, &wants)),
+            Wants::Tips => Ok(git::fetch::unnamed(&all, &packs, &wants)),
+            Wants::Reachable => git::fetch::refused(&git, &packs, &refs, &wants),
+            Wants::Any => Ok(wants.iter().find(|want| !packs.contains(want)).copied()),
+        })
+        .await
     }
 
     /// Sizes of those objects that the caller may see, in the order asked for.

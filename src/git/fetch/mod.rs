@@ -27,7 +27,7 @@ pub use plan::{PackPlan, Stopped, WriteError};
 pub use shallow::{Boundary, Deepen, DeepenError, boundary};
 pub use sparse::{SparseError, SparseList};
 pub(super) use visibility::VisibleSets;
-pub use visibility::{hidden, refused};
+pub use visibility::{hidden, refused, unnamed};
 
 use std::sync::Arc;
 

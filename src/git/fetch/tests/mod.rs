@@ -461,6 +461,11 @@ fn only_what_the_given_refs_reach_is_visible() {
             &[nowhere],
         );
         assert_eq!(answer, Ok(Some(nowhere)));
+        // Names alone: what a ref reaches without naming it does not count.
+        let named = |id| unnamed(&refs(&["main~10"]), &served.packs, &[id]).is_none();
+        assert!(named(served.stock.id("main~10")));
+        assert!(!named(served.stock.id("main~11")));
+        assert!(!named(nowhere));
         // Judged together, each is judged as it would be alone.
         let mixed = served.ids(&[
             "main~10",
