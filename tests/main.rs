@@ -10,6 +10,7 @@ mod command_line;
 mod concurrency;
 mod crash_recovery;
 mod deploy_keys;
+mod git_versions;
 mod http_transport;
 mod partial_clones;
 mod shallow;
