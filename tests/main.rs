@@ -5,6 +5,7 @@ mod support;
 
 mod access;
 mod api;
+mod archives;
 mod clone_fetch_push;
 mod command_line;
 mod concurrency;

@@ -7,6 +7,7 @@
 //! All of it blocks: callers run it on a pool of their own.
 //! Not here: who may read what (`policy`), the words on the wire (`packhorse_protocol`).
 
+pub mod archive;
 mod bits;
 pub mod browse;
 pub mod fetch;

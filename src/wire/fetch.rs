@@ -152,7 +152,7 @@ impl Opened<policy::Fetch> {
     }
 
     /// Slot, packs and refs of this conversation's object work, taken when the first question needs them.
-    async fn work<'a>(
+    pub(super) async fn work<'a>(
         &self,
         work: &'a mut Option<Work>,
         refs: &Arc<RefSnapshot>,
@@ -177,7 +177,7 @@ impl Opened<policy::Fetch> {
 }
 
 /// The refs without those of other namespaces, which nothing in a plain conversation may reach.
-fn shown(refs: &Arc<RefSnapshot>) -> Arc<RefSnapshot> {
+pub(super) fn shown(refs: &Arc<RefSnapshot>) -> Arc<RefSnapshot> {
     let hidden = super::advertisement::HIDDEN_PREFIX.as_bytes();
     if refs.with_prefix(hidden).is_empty() {
         return Arc::clone(refs);

@@ -8,6 +8,7 @@
 //! Not here: the grammar of the wire (`protocol`), objects (`git`), the commit point (`hosting`).
 
 mod advertisement;
+mod archive;
 mod dialogue;
 mod fetch;
 mod filters;
@@ -126,9 +127,6 @@ pub enum WireError {
     /// The server's own fault; the log knows more.
     #[error("internal error")]
     Internal,
-    /// Not served.
-    #[error("{0}")]
-    Unsupported(&'static str),
 }
 
 impl WireError {

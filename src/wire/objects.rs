@@ -31,15 +31,15 @@ use crate::{
 };
 
 /// What a peer reads when objects that should be there can't be read; the log knows more.
-const UNREADABLE: &str = "the server could not read its objects";
+pub(super) const UNREADABLE: &str = "the server could not read its objects";
 
 /// What the object questions of one conversation are answered from.
 pub(super) struct Work {
     wire: Wire,
     repository: u64,
     git: git::Repository,
-    packs: Arc<git::PackSet>,
-    refs: Arc<RefSnapshot>,
+    pub(super) packs: Arc<git::PackSet>,
+    pub(super) refs: Arc<RefSnapshot>,
     _slot: Slot,
 }
 
@@ -62,7 +62,7 @@ impl Work {
     }
 
     /// Runs blocking work once the processor has room for it.
-    async fn compute<T: Send + 'static>(
+    pub(super) async fn compute<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, git::ReadError> + Send + 'static,
     ) -> Result<T, WireError> {
@@ -388,7 +388,7 @@ pub(super) fn visible_ref(refs: &RefSnapshot, name: &[u8]) -> Option<ObjectId> {
 }
 
 /// As git resolves a name given by a user: whole, then as a tag, then as a branch.
-fn named_ref(refs: &RefSnapshot, name: &[u8]) -> Option<ObjectId> {
+pub(super) fn named_ref(refs: &RefSnapshot, name: &[u8]) -> Option<ObjectId> {
     ["", "refs/", "refs/tags/", "refs/heads/"]
         .iter()
         .find_map(|prefix| visible_ref(refs, &[prefix.as_bytes(), name].concat()))

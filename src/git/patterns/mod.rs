@@ -4,7 +4,7 @@
 //! Bounds: [`Patterns::BYTES_MAX`] and [`Patterns::COUNT_MAX`] for one list.
 //! Invariant: letters match in their own case only; no pattern costs more than its length times that of
 //! the path.
-//! Not here: what a match is good for (`fetch::sieve`).
+//! Not here: what a match is good for (`fetch::sieve`, `archive`).
 
 mod wild;
 
@@ -74,9 +74,23 @@ impl Patterns {
     }
 }
 
+/// A pattern that is held against whole paths, and in which stars match slashes too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Glob(Option<Wild>);
+
+impl Glob {
+    pub(crate) fn compile(pattern: &[u8]) -> Self {
+        Self(Wild::compile_free(pattern))
+    }
+
+    pub(crate) fn matches(&self, path: &[u8]) -> bool {
+        self.0.as_ref().is_some_and(|wild| wild.matches(path))
+    }
+}
+
 /// One line of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Pattern {
+pub(crate) struct Pattern {
     /// It began with `!`.
     negative: bool,
     /// It ended in a slash.
@@ -100,7 +114,7 @@ enum Rest {
 }
 
 impl Pattern {
-    fn parse(line: &[u8]) -> Self {
+    pub(crate) fn parse(line: &[u8]) -> Self {
         let (negative, line) = match line.strip_prefix(b"!") {
             Some(rest) => (true, rest),
             None => (false, line),
@@ -129,7 +143,7 @@ impl Pattern {
         }
     }
 
-    fn matches(&self, path: &[u8], is_folder: bool) -> bool {
+    pub(crate) fn matches(&self, path: &[u8], is_folder: bool) -> bool {
         if self.folders_only && !is_folder {
             return false;
         }

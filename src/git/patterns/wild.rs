@@ -32,6 +32,15 @@ enum Token {
 impl Wild {
     /// Reads a pattern; `None` for one that matches nothing, such as one whose bracket is not closed.
     pub(super) fn compile(pattern: &[u8]) -> Option<Self> {
+        Self::compile_with(pattern, false)
+    }
+
+    /// As [`Self::compile`]; each star matches slashes too.
+    pub(super) fn compile_free(pattern: &[u8]) -> Option<Self> {
+        Self::compile_with(pattern, true)
+    }
+
+    fn compile_with(pattern: &[u8], free: bool) -> Option<Self> {
         let mut tokens = Vec::with_capacity(pattern.len());
         let mut at = 0;
         while let Some(&byte) = pattern.get(at) {
@@ -54,7 +63,9 @@ impl Wild {
                     at += more;
                     let rest = &pattern[at..];
                     let ends = rest.is_empty() || rest[0] == b'/' || rest.starts_with(b"\\/");
-                    if more == 0 || !begins || !ends {
+                    if free {
+                        tokens.push(Token::Stars);
+                    } else if more == 0 || !begins || !ends {
                         tokens.push(Token::Star);
                     } else if rest.first() == Some(&b'/') {
                         tokens.extend([Token::Folders, Token::ToSlash]);
