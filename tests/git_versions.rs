@@ -7,18 +7,18 @@ use crate::support::{Git, Remote, Server, User, Via, WorkingCopy};
 
 /// What a version can do; each came with the version in the comment.
 struct Skills {
-    atomic: bool,                       // 2.4
-    push_options: bool,                 // 2.10
+    atomic: bool, // 2.4; before 2.24 the client forgets it over HTTP when it refuses a ref itself
+    push_options: bool, // 2.10
     protocols: &'static [&'static str], // 2.18
-    filters: bool,                      // 2.19
-    sha256: bool,                       // 2.29
+    filters: bool, // 2.19
+    sha256: bool, // 2.29
 }
 
 impl Skills {
     fn of(git: &Git) -> Self {
         let since = |minor| git.version >= (2, minor);
         Self {
-            atomic: since(4),
+            atomic: since(24),
             push_options: since(10),
             protocols: if since(18) { &["0", "1", "2"] } else { &["0"] },
             filters: since(19),
