@@ -8,8 +8,10 @@
 //! Not here: the grammar of the wire (`protocol`), objects (`git`), the commit point (`hosting`).
 
 mod advertisement;
+mod archive;
 mod dialogue;
 mod fetch;
+mod filters;
 mod objects;
 mod opened;
 mod path;
@@ -33,7 +35,7 @@ use self::{
     stream::Buffers,
 };
 use crate::{
-    config::Limits,
+    config::{self, Limits},
     hosting::{Hosting, HostingError},
     model::Caller,
     policy::{self, Denied, RepositoryAction},
@@ -126,9 +128,6 @@ pub enum WireError {
     /// The server's own fault; the log knows more.
     #[error("internal error")]
     Internal,
-    /// Not served.
-    #[error("{0}")]
-    Unsupported(&'static str),
 }
 
 impl WireError {
@@ -162,6 +161,7 @@ pub struct Wire(Arc<Shared>);
 struct Shared {
     hosting: Hosting,
     limits: Arc<Limits>,
+    fetch: config::Fetch,
     fetches: Slots,
     pushes: Slots,
     computations: Arc<Semaphore>,
@@ -172,7 +172,7 @@ struct Shared {
 
 impl Wire {
     /// Takes what the conversations need.
-    pub fn new(hosting: Hosting, limits: Arc<Limits>) -> Self {
+    pub fn new(hosting: Hosting, limits: Arc<Limits>, fetch: config::Fetch) -> Self {
         let bounds = SlotBounds {
             server: limits.server_slots,
             repository: limits.repository_slots,
@@ -189,6 +189,7 @@ impl Wire {
             plans: Plans::new(),
             buffers: Buffers::default(),
             limits,
+            fetch,
         }))
     }
 

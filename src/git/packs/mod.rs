@@ -171,6 +171,22 @@ impl PackSet {
         found
     }
 
+    /// How many digits of an id git shows by default: as many as it takes to tell it from all others,
+    /// and from most of those that come.
+    pub(crate) fn short_digits(&self, id: &oid) -> usize {
+        /// git shows no fewer.
+        const LEAST: usize = 7;
+        let bits = u64::BITS - self.object_count().leading_zeros();
+        let begin = usize::try_from(bits.div_ceil(2)).map_or(LEAST, |digits| digits.max(LEAST));
+        let most = id.kind().len_in_hex();
+        (begin..most)
+            .find(|digits| {
+                let prefix = gix_hash::Prefix::new(id, *digits);
+                prefix.is_ok_and(|prefix| self.with_prefix(&prefix, 2).len() < 2)
+            })
+            .unwrap_or(most)
+    }
+
     pub(crate) fn packs(&self) -> &[Arc<Pack>] {
         &self.packs
     }
