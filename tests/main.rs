@@ -10,6 +10,7 @@ mod command_line;
 mod concurrency;
 mod crash_recovery;
 mod deploy_keys;
+mod foreign;
 mod http_transport;
 mod shallow;
 mod shutdown;

@@ -13,4 +13,4 @@ pub(crate) use git::{Finished, Folder, clean_command};
 pub(crate) use process::{Administrator, Process, admin};
 pub(crate) use server::{Server, binary};
 pub(crate) use strace::Strace;
-pub(crate) use user::{Remote, User, Via, WorkingCopy, ed25519_key};
+pub(crate) use user::{Remote, User, Via, WorkingCopy, ed25519_key, ssh_command};
