@@ -11,6 +11,7 @@ mod concurrency;
 mod crash_recovery;
 mod deploy_keys;
 mod foreign;
+mod hostile;
 mod http_transport;
 mod shallow;
 mod shutdown;

@@ -10,7 +10,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::support::{Finished, Remote, User, Via, WorkingCopy, clean_command, ssh_command};
+use crate::support::{
+    Finished, Remote, User, Via, WorkingCopy, clean_command, installed, ssh_command,
+};
 
 /// What Debian calls the libraries that JGit needs.
 const JARS: [&str; 5] = [
@@ -95,20 +97,6 @@ impl Client {
             (_, Via::Http) => "403",
         }
     }
-}
-
-/// Something that `tests/run` has installed.
-#[track_caller]
-fn installed(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .with_file_name("clients")
-        .join(name);
-    assert!(
-        path.exists(),
-        "there is no {}: tests/run installs the clients of the tests",
-        path.display()
-    );
-    path
 }
 
 /// `ssh` with this user's key as a program without arguments of its own, which is all that `GIT_SSH` can name.
