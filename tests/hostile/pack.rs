@@ -111,6 +111,17 @@ pub(super) fn number(mut value: usize) -> Vec<u8> {
     bytes
 }
 
+/// A delta that makes `size` bytes out of copies of the base's first `piece` ones, both powers of two.
+pub(super) fn repeats(base_size: usize, piece: usize, size: usize) -> Vec<u8> {
+    let mut delta = number(base_size);
+    delta.extend(number(size));
+    let length = piece.to_le_bytes();
+    for _ in 0..size / piece {
+        delta.extend([0xf0, length[0], length[1], length[2]]);
+    }
+    delta
+}
+
 /// A delta that puts `text` in place of a base of `base_size` bytes.
 pub(super) fn replaces(base_size: usize, text: &[u8]) -> Vec<u8> {
     let mut delta = number(base_size);

@@ -4,7 +4,7 @@ use gix_hash::ObjectId;
 use gix_object::Kind;
 
 use super::{
-    pack::{Pack, compress, id, replaces, tree},
+    pack::{Pack, compress, id, repeats, replaces, tree},
     scene::{NOTHING, Victim, commands, lines},
 };
 
@@ -133,7 +133,7 @@ fn deltas_that_go_nowhere() {
     refused(&victim, "a chain without end", &chain.finish(), expected);
 }
 
-/// A small pack that unfolds into gigabytes: zeros, zeros upon zeros, and trees of trees.
+/// A small pack that unfolds into gigabytes: zeros, and zeros upon zeros.
 #[test]
 fn packs_that_explode() {
     const MIB: usize = 1 << 20;
@@ -157,6 +157,37 @@ fn packs_that_explode() {
         "a commit of zeros",
         &Pack::new().whole(Kind::Commit, &largest).finish(),
         "unterminatedHeader",
+    );
+
+    // A base of one mebibyte, upon it half a gibibyte, four times.
+    let mut pack = Pack::new().whole(Kind::Blob, &zeros[..MIB]);
+    for piece in [MIB, MIB / 2, MIB / 4, MIB / 8] {
+        pack = pack.on_offset(12, &repeats(MIB, piece, 500 * MIB + piece));
+    }
+    let expected = "inflated bytes for each byte of the pack";
+    refused(&victim, "deltas that grow", &pack.finish(), expected);
+
+    // One of them alone passes the limits, and then nothing names it.
+    let pack = Pack::new()
+        .whole(Kind::Blob, &zeros[..MIB])
+        .on_offset(12, &repeats(MIB, MIB, 500 * MIB));
+    let answer = victim.pushes(&pack.finish());
+    assert!(answer.contains("ng refs/heads/evil"), "{answer}");
+    victim.is_unharmed("a delta that grows");
+
+    // Blobs each of which is sixteen times the one before.
+    let mut pack = Pack::new().whole(Kind::Blob, &zeros[..4096]);
+    let (mut base, mut size) = (12, 4096);
+    for _ in 0..5 {
+        let next = pack.offset();
+        pack = pack.on_offset(base, &repeats(size, size.min(8 * MIB), size * 16));
+        (base, size) = (next, size * 16);
+    }
+    refused(
+        &victim,
+        "deltas upon deltas that grow",
+        &pack.finish(),
+        "bytes in an object that is stored as a delta",
     );
 }
 

@@ -11,6 +11,7 @@ use gix_object::Kind;
 use super::{
     ReceiveError,
     check::{GITATTRIBUTES_BYTES, GITMODULES_BYTES, Message, Problem, Refusal, Rules, Special},
+    content::{Content, HELD_BYTES},
     index::Order,
     limits::{Expense, Limited, Limits},
     pack::{Decoder, UnpublishedPack},
@@ -130,7 +131,7 @@ impl Inspector {
                 Some(_) => {}
             }
         }
-        let (mut decoder, mut content) = (Decoder::new(), Vec::new());
+        let mut decoder = Decoder::new();
         for (id, special) in self.references.special() {
             let (message, most) = match special {
                 Special::Gitmodules => (Message::GitmodulesLarge, GITMODULES_BYTES),
@@ -152,16 +153,20 @@ impl Inspector {
                 return Err(Problem { id, message, text }.into());
             }
             let mut charge = |bytes| expense.charge(bytes, pack.end, limits);
-            match packed {
-                Some(number) => decoder.object(pack, number, &mut content, &mut charge)?,
+            let content = match packed {
+                Some(number) => decoder.object(pack, number, HELD_BYTES, &mut charge)?,
                 None => {
                     charge(size)?;
+                    let mut content = Vec::new();
                     let found = self.repository.find(&id, &mut content);
                     found.map_err(unreadable)?;
+                    Content::Held(content)
                 }
-            }
+            };
+            let mut reader = content.reader().map_err(ReceiveError::Storage)?;
             self.rules
-                .check_special(special, &content)
+                .check_special(special, &mut *reader)
+                .map_err(ReceiveError::Storage)?
                 .map_err(|fault| fault.of(id))?;
         }
         Ok(())

@@ -14,6 +14,7 @@
 mod check;
 mod children;
 mod compose;
+mod content;
 mod entry;
 mod error;
 mod index;
