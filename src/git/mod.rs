@@ -9,6 +9,7 @@
 
 mod bits;
 pub mod browse;
+mod commit;
 pub mod fetch;
 #[cfg(test)]
 pub(crate) mod fixture;

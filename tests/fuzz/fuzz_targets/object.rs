@@ -2,14 +2,14 @@
 //!
 //! Source: git-fsck(1).
 //! Bounds: those of `push`.
-//! Invariant: what passes the checks gix-object can read too.
+//! Invariant: a tree that passes the checks gix-object can read too; of commits and tags it wants more than git does.
 //! Not here: whether what an object names exists.
 #![no_main]
 
 use std::cell::LazyCell;
 
 use gix_hash::Kind as Hash;
-use gix_object::{CommitRef, TagRef, TreeRef};
+use gix_object::TreeRef;
 use libfuzzer_sys::fuzz_target;
 use packhorse::{
     git::{ObjectKind, receive::ReceiveError},
@@ -60,11 +60,6 @@ fuzz_target!(|data: &[u8]| {
                 | ReceiveError::Unconnected
                 | ReceiveError::WrongKind { .. })
     );
-    let read = match kind {
-        ObjectKind::Commit => CommitRef::from_bytes(content, format).is_ok(),
-        ObjectKind::Tree => TreeRef::from_bytes(content, format).is_ok(),
-        ObjectKind::Tag => TagRef::from_bytes(content, format).is_ok(),
-        ObjectKind::Blob => true,
-    };
-    assert!(read || !passed, "an object passed that can't be read");
+    let read = kind != ObjectKind::Tree || TreeRef::from_bytes(content, format).is_ok();
+    assert!(read || !passed, "a tree passed that can't be read");
 });
