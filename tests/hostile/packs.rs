@@ -209,10 +209,9 @@ fn trees_that_explode_in_a_checkout_only() {
         pack = pack.whole(Kind::Tree, &content);
         (named, mode) = (id(Kind::Tree, &content), "40000");
     }
-    let person = "A <a@example.org> 1700000000 +0000";
-    let commit = format!("tree {named}\nauthor {person}\ncommitter {person}\n\nBang\n");
-    let tip = id(Kind::Commit, commit.as_bytes()).to_string();
-    pack = pack.whole(Kind::Commit, commit.as_bytes());
+    let commit = commit_of(&named);
+    let tip = id(Kind::Commit, &commit).to_string();
+    pack = pack.whole(Kind::Commit, &commit);
     let mut body = commands(&[(NOTHING, &tip, "refs/heads/bomb")]);
     body.extend(pack.finish());
     let answer = victim.posts("receive-pack", "", &body);
@@ -236,10 +235,9 @@ fn trees_as_deep_as_a_stack() {
         pack = pack.whole(Kind::Tree, &content);
         named = id(Kind::Tree, &content);
     }
-    let person = "A <a@example.org> 1700000000 +0000";
-    let commit = format!("tree {named}\nauthor {person}\ncommitter {person}\n\nDeep\n");
-    let tip = id(Kind::Commit, commit.as_bytes()).to_string();
-    pack = pack.whole(Kind::Commit, commit.as_bytes());
+    let commit = commit_of(&named);
+    let tip = id(Kind::Commit, &commit).to_string();
+    pack = pack.whole(Kind::Commit, &commit);
     let mut body = commands(&[(NOTHING, &tip, "refs/heads/deep")]);
     body.extend(pack.finish());
     let answer = victim.posts("receive-pack", "", &body);
@@ -258,4 +256,57 @@ fn trees_as_deep_as_a_stack() {
         copy.git("push --quiet origin :deep").succeeds();
     }
     victim.is_unharmed("deep trees");
+}
+
+/// A blob of half a gibibyte that takes a few hundred bytes in the pack is taken, since it might be meant; giving it
+/// out, and building upon it, must not unfold it in memory either.
+#[test]
+fn what_was_taken_unfolds_later_no_more_than_when_it_came() {
+    const MIB: usize = 1 << 20;
+    let victim = Victim::new();
+    let zeros = vec![0; MIB];
+    let large = vec![0; 500 * MIB];
+    let blob = id(Kind::Blob, &large);
+    drop(large);
+    let folder = tree(&[
+        ("100644", "large", blob),
+        ("100644", "small", id(Kind::Blob, &zeros)),
+    ]);
+    let commit = commit_of(&id(Kind::Tree, &folder));
+    let tip = id(Kind::Commit, &commit).to_string();
+    let pack = Pack::new()
+        .whole(Kind::Blob, &zeros)
+        .on_offset(12, &repeats(MIB, MIB, 500 * MIB))
+        .whole(Kind::Tree, &folder)
+        .whole(Kind::Commit, &commit);
+    let mut body = commands(&[(NOTHING, &tip, "refs/heads/large")]);
+    body.extend(pack.finish());
+    let answer = victim.posts("receive-pack", "", &body);
+    assert!(answer.contains("ok refs/heads/large"), "{answer}");
+
+    let want = format!("want {tip}");
+    for more in [
+        &[][..],
+        &["thin-pack", "ofs-delta"],
+        &["filter blob:limit=1m"],
+    ] {
+        let fetch = ["command=fetch", "object-format=sha1", "0001", &want];
+        let fetch = [&fetch[..], more, &["done"]].concat();
+        let headers = "git-protocol: version=2\r\n";
+        let given = victim.posts("upload-pack", headers, &lines(&fetch));
+        assert!(given.contains("PACK"), "{more:?}: {given}");
+        assert!(given.len() < 2 * MIB, "{more:?}: {} bytes", given.len());
+    }
+
+    let thin = Pack::new().on_id(blob.as_slice(), &repeats(500 * MIB, MIB, 100 * MIB));
+    let answer = victim.pushes(&thin.finish());
+    assert!(answer.contains("ng refs/heads/evil"), "{answer}");
+    let copy = victim.source();
+    copy.git("push --quiet origin :large").succeeds();
+    victim.is_unharmed("a large blob");
+}
+
+fn commit_of(tree: &ObjectId) -> Vec<u8> {
+    let person = "A <a@example.org> 1700000000 +0000";
+    format!("tree {tree}\nauthor {person}\ncommitter {person}\n\nBang\n").into_bytes()
 }

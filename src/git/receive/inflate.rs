@@ -138,36 +138,62 @@ impl Inflater {
         mut each: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<(), Fault> {
         self.pieces.reset();
-        self.grow(PIECE_BYTES);
-        let storage = |error| Fault::Other(ReceiveError::Storage(error));
         let (mut at, mut scratch) = (range.start, Vec::new());
-        loop {
+        while at < range.end {
             let end = range.end.min(at + PIECE_BYTES as u64);
-            let mut compressed = spool.read(at..end, &mut scratch).map_err(storage)?;
+            let compressed = spool
+                .read(at..end, &mut scratch)
+                .map_err(ReceiveError::Storage)?;
+            if self.feed(compressed, &mut each)? {
+                break;
+            }
             at = end;
-            loop {
-                let before = (self.pieces.total_in(), self.pieces.total_out());
-                let status = self
-                    .pieces
-                    .decompress(compressed, &mut self.buffer, FlushDecompress::None)
-                    .map_err(|_| Fault::Entry(CORRUPT))?;
-                let used = difference(self.pieces.total_in(), before.0);
-                let written = difference(self.pieces.total_out(), before.1);
-                each(&self.buffer[..written]).map_err(storage)?;
-                compressed = &compressed[used..];
-                if status == Status::StreamEnd {
-                    return match self.pieces.total_out() == size {
-                        true => Ok(()),
-                        false => Err(Fault::Entry(CORRUPT)),
-                    };
-                }
-                if used == 0 && written == 0 {
-                    break;
-                }
+        }
+        self.ended_at(size)
+    }
+
+    /// As [`Self::again_in_pieces`], for bytes that are at hand and may be followed by others.
+    pub(super) fn slice_in_pieces(
+        &mut self,
+        compressed: &[u8],
+        size: u64,
+        mut each: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<(), Fault> {
+        self.pieces.reset();
+        self.feed(compressed, &mut each)?;
+        self.ended_at(size)
+    }
+
+    /// Inflates as much as there is; true at the end of the compressed data.
+    fn feed(
+        &mut self,
+        mut compressed: &[u8],
+        each: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<bool, Fault> {
+        self.grow(PIECE_BYTES);
+        loop {
+            let before = (self.pieces.total_in(), self.pieces.total_out());
+            let status = self
+                .pieces
+                .decompress(compressed, &mut self.buffer, FlushDecompress::None)
+                .map_err(|_| Fault::Entry(CORRUPT))?;
+            let used = difference(self.pieces.total_in(), before.0);
+            let written = difference(self.pieces.total_out(), before.1);
+            each(&self.buffer[..written]).map_err(ReceiveError::Storage)?;
+            compressed = &compressed[used..];
+            if status == Status::StreamEnd {
+                return Ok(true);
             }
-            if at == range.end {
-                return Err(Fault::Entry(CORRUPT));
+            if used == 0 && written == 0 {
+                return Ok(false);
             }
+        }
+    }
+
+    fn ended_at(&self, size: u64) -> Result<(), Fault> {
+        match self.pieces.total_out() == size {
+            true => Ok(()),
+            false => Err(Fault::Entry(CORRUPT)),
         }
     }
 

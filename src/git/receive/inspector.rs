@@ -16,6 +16,8 @@ use super::{
     limits::{Expense, Limited, Limits},
     pack::{Decoder, UnpublishedPack},
     references::References,
+    spool::Spool,
+    stored,
 };
 use crate::git::{ObjectReader, PackSet, ReadError};
 
@@ -85,19 +87,28 @@ impl Inspector {
         }
     }
 
-    /// An object of the repository, for deltas that the pack brings without their base.
+    /// An object of the repository, for deltas that the pack brings without their base. Large ones
+    /// are put into files beside the pack in `spool`.
     pub(super) fn base(
         &mut self,
         id: &ObjectId,
+        spool: &Spool,
         limits: &Limits,
-    ) -> Result<Option<(Kind, Vec<u8>)>, ReceiveError> {
+    ) -> Result<Option<(Kind, Content)>, ReceiveError> {
         let Some(size) = self.repository.size(id).map_err(unreadable)? else {
             return Ok(None);
         };
         ReceiveError::bound(Limited::DeltaBytes, limits.delta_bytes, size)?;
+        if size > HELD_BYTES
+            && self.repository.kind(id).map_err(unreadable)? == Some(Kind::Blob)
+            && let Some(content) = stored::content(self.repository.packs(), id, spool)?
+        {
+            return Ok(Some((Kind::Blob, content)));
+        }
         let mut content = Vec::new();
         let found = self.repository.find(id, &mut content).map_err(unreadable)?;
-        Ok(found.map(|data| data.kind).map(|kind| (kind, content)))
+        let kind = found.map(|data| data.kind);
+        Ok(kind.map(|kind| (kind, Content::Held(content))))
     }
 
     /// Demands that everything named exists, with the kind it was named as, and reads the blobs whose
@@ -173,7 +184,7 @@ impl Inspector {
     }
 }
 
-fn unreadable(error: ReadError) -> ReceiveError {
+pub(super) fn unreadable(error: ReadError) -> ReceiveError {
     ReceiveError::Repository(Box::new(error))
 }
 

@@ -24,9 +24,8 @@ pub struct Limits {
     /// Bytes of a single object. Blobs that are not deltas pass through without being held.
     /// Default: 8 GiB.
     pub object_bytes: u64,
-    /// Bytes of a delta, its base or its result. Large ones are built in files, but for bases that
-    /// the repository has, which are held in memory. Default: 512 MiB, git's own
-    /// `core.bigFileThreshold`, above which it makes no deltas.
+    /// Bytes of a delta, its base or its result; large ones are built in files. Default: 512 MiB,
+    /// git's own `core.bigFileThreshold`, above which it makes no deltas.
     pub delta_bytes: u64,
     /// Bytes of a commit, tree or tag, which are held in memory. Default: 32 MiB, a tree of about a
     /// million short names.

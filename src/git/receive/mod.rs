@@ -28,6 +28,7 @@ mod references;
 mod resolve;
 mod scan;
 mod spool;
+mod stored;
 mod stream;
 
 use std::io::Read;

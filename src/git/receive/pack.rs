@@ -17,7 +17,7 @@ use crate::git::packs::delta;
 /// How much of an entry is read in the hope that it is all of it.
 const AHEAD_BYTES: u64 = 64 << 10;
 
-const BROKEN: &str = "its delta does not fit its base";
+pub(super) const BROKEN: &str = "its delta does not fit its base";
 
 /// A pack in memory or in the quarantine folder.
 #[derive(Debug)]
@@ -113,48 +113,16 @@ impl Decoder {
         spare: Vec<u8>,
         begin: &mut dyn FnMut(u64, u64) -> Result<Option<Name>, ReceiveError>,
     ) -> Result<(Content, Option<Name>), ReceiveError> {
-        let storage = ReceiveError::Storage;
-        let broken = || ReceiveError::Entry {
-            offset: pack.entry(number).offset,
-            reason: BROKEN,
-        };
         let buffer = std::mem::take(&mut self.delta);
         let delta = self.entry(pack, number, HELD_BYTES, buffer)?;
-        let mut reader = delta.reader().map_err(storage)?;
-        let sizes = content::sizes(&mut *reader).map_err(storage)?;
-        let (_, size) = sizes
-            .filter(|(base_size, _)| *base_size == base.length())
-            .ok_or_else(broken)?;
-        let mut name = begin(delta.length(), size)?;
-        let built = match (base.held(), delta.held()) {
-            (Some(base), Some(delta)) if size <= held_max => {
-                let mut result = spare;
-                result.clear();
-                delta::apply(base, delta, &mut result).ok_or_else(broken)?;
-                if let Some(name) = &mut name {
-                    name.update(&result);
-                }
-                Content::Held(result)
-            }
-            _ => {
-                let mut sink = Sink::new(size <= held_max, spare, &pack.spool).map_err(storage)?;
-                let fits = content::apply(base, &mut *reader, size, &mut |piece| {
-                    if let Some(name) = &mut name {
-                        name.update(piece);
-                    }
-                    sink.write(piece, &pack.spool)
-                });
-                if !fits.map_err(storage)? {
-                    return Err(broken());
-                }
-                sink.finish().map_err(storage)?
-            }
-        };
-        drop(reader);
+        let built = combine(base, &delta, held_max, spare, &pack.spool, begin)?;
         if let Content::Held(buffer) = delta {
             self.delta = buffer;
         }
-        Ok((built, name))
+        built.ok_or(ReceiveError::Entry {
+            offset: pack.entry(number).offset,
+            reason: BROKEN,
+        })
     }
 
     /// The object, built from the whole one it is finally based on; in memory up to `held_max` bytes.
@@ -188,4 +156,45 @@ impl Decoder {
         }
         Ok(content)
     }
+}
+
+/// What `delta` makes of `base`, in memory up to `held_max` bytes, and the name that `begin` began; `None` if it does
+/// not fit.
+pub(super) fn combine(
+    base: &Content,
+    delta: &Content,
+    held_max: u64,
+    spare: Vec<u8>,
+    spool: &Spool,
+    begin: &mut dyn FnMut(u64, u64) -> Result<Option<Name>, ReceiveError>,
+) -> Result<Option<(Content, Option<Name>)>, ReceiveError> {
+    let storage = ReceiveError::Storage;
+    let mut reader = delta.reader().map_err(storage)?;
+    let sizes = content::sizes(&mut *reader).map_err(storage)?;
+    let Some((_, size)) = sizes.filter(|(base_size, _)| *base_size == base.length()) else {
+        return Ok(None);
+    };
+    let mut name = begin(delta.length(), size)?;
+    if let (Some(base), Some(delta)) = (base.held(), delta.held())
+        && size <= held_max
+    {
+        let mut result = spare;
+        result.clear();
+        let fits = delta::apply(base, delta, &mut result).is_some();
+        if let Some(name) = &mut name {
+            name.update(&result);
+        }
+        return Ok(fits.then_some((Content::Held(result), name)));
+    }
+    let mut sink = Sink::new(size <= held_max, spare, spool).map_err(storage)?;
+    let fits = content::apply(base, &mut *reader, size, &mut |piece| {
+        if let Some(name) = &mut name {
+            name.update(piece);
+        }
+        sink.write(piece, spool)
+    });
+    if !fits.map_err(storage)? {
+        return Ok(None);
+    }
+    Ok(Some((sink.finish().map_err(storage)?, name)))
 }

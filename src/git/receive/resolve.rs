@@ -7,7 +7,10 @@
 //! Invariant: a delta is built when its base has a name, so a ring of deltas is never entered and
 //! shows as deltas whose base is missing.
 
-use std::ops::Range;
+use std::{
+    io::{self, Write as _},
+    ops::Range,
+};
 
 use gix_hash::ObjectId;
 use gix_object::Kind;
@@ -22,6 +25,7 @@ use super::{
     limits::{Expense, Limited, Limits},
     pack::{Decoder, UnpublishedPack},
     scan::{Name, Scanned},
+    spool::Spool,
     stream::pack_hash,
 };
 
@@ -283,10 +287,10 @@ impl Resolver<'_> {
             if self.pack.entry(delta).kind.is_some() {
                 continue;
             }
-            match self.inspector.base(&base, self.limits)? {
+            match self.inspector.base(&base, &self.pack.spool, self.limits)? {
                 Some((kind, content)) => {
                     let appended = self.append(base, kind, &content)?;
-                    self.grow(appended, Some(Content::Held(content)))?;
+                    self.grow(appended, Some(content))?;
                 }
                 None => missing = missing.or(Some(base)),
             }
@@ -302,30 +306,22 @@ impl Resolver<'_> {
     }
 
     /// Adds a whole object at the pack's end.
-    fn append(&mut self, id: ObjectId, kind: Kind, content: &[u8]) -> Result<u32, ReceiveError> {
-        use std::io::Write as _;
-        let offset = self.pack.end;
-        let size = content.len() as u64;
-        let mut bytes = Vec::new();
-        write_whole_header(kind, size, &mut bytes);
-        let mut deflate = deflate::Write::new(bytes, Compression::BEST_SPEED);
-        deflate
-            .write_all(content)
-            .and_then(|()| deflate.flush())
-            .map_err(ReceiveError::Storage)?;
-        let bytes = deflate.into_inner();
+    fn append(&mut self, id: ObjectId, kind: Kind, content: &Content) -> Result<u32, ReceiveError> {
+        let (offset, size) = (self.pack.end, content.length());
+        let mut header = Vec::new();
+        write_whole_header(kind, size, &mut header);
         let spool = &mut self.pack.spool;
-        spool
+        let crc32 = spool
             .truncate(offset)
-            .and_then(|()| spool.append(&bytes))
+            .and_then(|()| compress_onto(spool, &header, content))
             .map_err(ReceiveError::Storage)?;
-        self.pack.end += bytes.len() as u64;
+        self.pack.end = spool.length();
         let appended = number(self.pack.entries.len());
         self.pack.entries.push(Entry {
             offset,
             size,
             id,
-            crc32: crc32fast::hash(&bytes),
+            crc32,
             base: Base::NONE,
             kind: Some(kind),
         });
@@ -357,6 +353,30 @@ impl Resolver<'_> {
         *trailer = hash.finish().as_ref().to_vec();
         spool.append(trailer).map_err(ReceiveError::Storage)
     }
+}
+
+/// Appends an entry to the pack's bytes; answers its checksum.
+fn compress_onto(spool: &mut Spool, header: &[u8], content: &Content) -> io::Result<u32> {
+    struct Counted<'a>(&'a mut Spool, crc32fast::Hasher);
+
+    impl io::Write for Counted<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.append(bytes)?;
+            self.1.update(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut counted = Counted(spool, crc32fast::Hasher::new());
+    counted.write_all(header)?;
+    let mut deflate = deflate::Write::new(counted, Compression::BEST_SPEED);
+    io::copy(&mut *content.reader()?, &mut deflate)?;
+    deflate.flush()?;
+    Ok(deflate.into_inner().1.finalize())
 }
 
 /// So many bytes of an object of this kind are held; what has a syntax is held as a whole.
