@@ -11,10 +11,13 @@ use gix_object::Kind;
 use super::{
     ReceiveError,
     check::{GITATTRIBUTES_BYTES, GITMODULES_BYTES, Message, Problem, Refusal, Rules, Special},
+    content::{Content, HELD_BYTES},
     index::Order,
     limits::{Expense, Limited, Limits},
     pack::{Decoder, UnpublishedPack},
     references::References,
+    spool::Spool,
+    stored,
 };
 use crate::git::{ObjectReader, PackSet, ReadError};
 
@@ -84,19 +87,28 @@ impl Inspector {
         }
     }
 
-    /// An object of the repository, for deltas that the pack brings without their base.
+    /// An object of the repository, for deltas that the pack brings without their base. Large ones
+    /// are put into files beside the pack in `spool`.
     pub(super) fn base(
         &mut self,
         id: &ObjectId,
+        spool: &Spool,
         limits: &Limits,
-    ) -> Result<Option<(Kind, Vec<u8>)>, ReceiveError> {
+    ) -> Result<Option<(Kind, Content)>, ReceiveError> {
         let Some(size) = self.repository.size(id).map_err(unreadable)? else {
             return Ok(None);
         };
         ReceiveError::bound(Limited::DeltaBytes, limits.delta_bytes, size)?;
+        if size > HELD_BYTES
+            && self.repository.kind(id).map_err(unreadable)? == Some(Kind::Blob)
+            && let Some(content) = stored::content(self.repository.packs(), id, spool)?
+        {
+            return Ok(Some((Kind::Blob, content)));
+        }
         let mut content = Vec::new();
         let found = self.repository.find(id, &mut content).map_err(unreadable)?;
-        Ok(found.map(|data| data.kind).map(|kind| (kind, content)))
+        let kind = found.map(|data| data.kind);
+        Ok(kind.map(|kind| (kind, Content::Held(content))))
     }
 
     /// Demands that everything named exists, with the kind it was named as, and reads the blobs whose
@@ -130,7 +142,7 @@ impl Inspector {
                 Some(_) => {}
             }
         }
-        let (mut decoder, mut content) = (Decoder::new(), Vec::new());
+        let mut decoder = Decoder::new();
         for (id, special) in self.references.special() {
             let (message, most) = match special {
                 Special::Gitmodules => (Message::GitmodulesLarge, GITMODULES_BYTES),
@@ -152,23 +164,27 @@ impl Inspector {
                 return Err(Problem { id, message, text }.into());
             }
             let mut charge = |bytes| expense.charge(bytes, pack.end, limits);
-            match packed {
-                Some(number) => decoder.object(pack, number, &mut content, &mut charge)?,
+            let content = match packed {
+                Some(number) => decoder.object(pack, number, HELD_BYTES, &mut charge)?,
                 None => {
                     charge(size)?;
+                    let mut content = Vec::new();
                     let found = self.repository.find(&id, &mut content);
                     found.map_err(unreadable)?;
+                    Content::Held(content)
                 }
-            }
+            };
+            let mut reader = content.reader().map_err(ReceiveError::Storage)?;
             self.rules
-                .check_special(special, &content)
+                .check_special(special, &mut *reader)
+                .map_err(ReceiveError::Storage)?
                 .map_err(|fault| fault.of(id))?;
         }
         Ok(())
     }
 }
 
-fn unreadable(error: ReadError) -> ReceiveError {
+pub(super) fn unreadable(error: ReadError) -> ReceiveError {
     ReceiveError::Repository(Box::new(error))
 }
 

@@ -19,6 +19,7 @@ use tempfile::NamedTempFile;
 
 use super::{
     ReceiveError,
+    content::Content,
     index::{self, Order},
     pack::{Decoder, UnpublishedPack},
     reader::QuarantineReader,
@@ -156,7 +157,11 @@ impl Quarantine {
         decoder: &mut Decoder,
         out: &mut Vec<u8>,
     ) -> Result<(), ReceiveError> {
-        decoder.object(&self.pack, number, out, &mut |_| Ok(()))
+        match decoder.object(&self.pack, number, u64::MAX, &mut |_| Ok(()))? {
+            Content::Held(bytes) => *out = bytes,
+            Content::Filed { .. } => unreachable!("no object is larger than that"),
+        }
+        Ok(())
     }
 }
 
