@@ -157,7 +157,8 @@ impl<'a> Writer<'a> {
         } = found.location;
         let pack = packs.pack(at);
         let rank = pack.offsets().partition_point(|other| *other <= offset);
-        let end = pack.offsets().get(rank).copied().unwrap_or(pack.end());
+        let next = pack.offsets().get(rank).copied().unwrap_or(pack.end());
+        let end = pack.entry_end(offset, next);
         if let Some(base) = found.base {
             self.head.clear();
             match self.distance_to(base) {
@@ -216,7 +217,8 @@ impl<'a> Writer<'a> {
         if entries.is_empty() {
             return Ok(());
         }
-        if self.encoding.offset_deltas && entries.len() == pack.object_count() as usize {
+        let all = entries.len() == pack.object_count() as usize;
+        if self.encoding.offset_deltas && all && pack.is_dense() {
             return self.whole_pack(at, pack);
         }
         let offsets = pack.offsets();
@@ -230,7 +232,8 @@ impl<'a> Writer<'a> {
                 let found = offsets.binary_search(&offset);
                 rank = found.map_err(|_| pack.damaged(offset, "entry is not in the index"))?;
             }
-            let entry_end = offsets.get(rank + 1).copied().unwrap_or(pack.end());
+            let next = offsets.get(rank + 1).copied().unwrap_or(pack.end());
+            let entry_end = pack.entry_end(offset, next);
             let entry = pack.entry(offset)?;
             let pending = run.map_or(0, |run| run.end - run.start);
             let shift = (self.output.length + pending).wrapping_sub(offset);

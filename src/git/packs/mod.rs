@@ -10,6 +10,7 @@
 mod cache;
 pub(crate) mod delta;
 mod file;
+mod loose;
 mod pack;
 mod reader;
 mod run;
@@ -83,6 +84,22 @@ impl PackSet {
         let mut set = Self::empty(format);
         for pack in packs {
             set.push(pack)?;
+        }
+        Ok(set)
+    }
+
+    /// As [`Self::open`], with the loose objects of these `objects` folders behind the packs.
+    pub(crate) fn open_with_loose(
+        format: ObjectFormat,
+        indices: &[impl AsRef<Path>],
+        folders: &[impl AsRef<Path>],
+    ) -> Result<Self, OpenError> {
+        let mut set = Self::open(format, indices)?;
+        for folder in folders {
+            let loose = Pack::of_loose_objects(folder.as_ref(), format)?;
+            if loose.object_count() > 0 {
+                set.push(Arc::new(loose))?;
+            }
         }
         Ok(set)
     }

@@ -205,7 +205,7 @@ pub(in crate::git) fn sweep(repository_folder: &Path) -> io::Result<()> {
 
 /// Where unpublished packs lie.
 pub(super) fn incoming(repository: &Repository) -> std::path::PathBuf {
-    repository.folder().join("incoming")
+    repository.incoming().to_owned()
 }
 
 fn make_durable(file: &NamedTempFile) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! What a fetch sends, held against what stock git would send and takes.
 
 mod deltas;
+mod plain;
 
 use std::collections::BTreeSet;
 
