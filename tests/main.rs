@@ -5,6 +5,7 @@ mod support;
 
 mod access;
 mod api;
+mod bare;
 mod clone_fetch_push;
 mod command_line;
 mod concurrency;

@@ -22,7 +22,10 @@ use super::{
     packs::{OpenError, Pack, PackSet},
     receive::sweep,
 };
-use crate::{disk, model::ObjectFormat};
+use crate::{
+    disk,
+    model::{ObjectFormat, ObjectId},
+};
 
 /// One open repository; cheap to clone.
 #[derive(Debug, Clone)]
@@ -74,7 +77,8 @@ impl Repository {
     }
 
     /// Opens the packs and loose objects of an ordinary repository: of its own `objects` folder,
-    /// which comes first, and of those it borrows from. Packs under way lie in `incoming`.
+    /// which comes first, and of those it borrows from. The commits in `shallow` have no parents
+    /// here. Packs under way lie in `incoming`.
     ///
     /// Nobody keeps others from packing it anew meanwhile, so a pack that vanishes between being
     /// listed and being opened is looked for again.
@@ -83,6 +87,7 @@ impl Repository {
     /// When a folder can't be read, or a pack with an index can't be used.
     pub fn open_plain(
         objects: &[PathBuf],
+        shallow: &[ObjectId],
         incoming: &Path,
         format: ObjectFormat,
     ) -> Result<Self, OpenError> {
@@ -110,7 +115,7 @@ impl Repository {
         Ok(Self::of(
             folder.unwrap_or(incoming),
             incoming.to_owned(),
-            opened?,
+            opened?.cut_at(shallow),
         ))
     }
 

@@ -320,7 +320,7 @@ mod tests {
             }
             let objects = stock.path().join("objects");
             let repository =
-                Repository::open_plain(&[objects], stock.path(), stock.format()).unwrap();
+                Repository::open_plain(&[objects], &[], stock.path(), stock.format()).unwrap();
             let mut reader = ObjectReader::new(repository.packs());
             let mut buffer = Vec::new();
             for (id, content) in ids.iter().zip(&contents) {
@@ -345,7 +345,8 @@ mod tests {
         fs::remove_file(&path).unwrap();
         fs::write(&path, b"not deflated at all").unwrap();
         let objects = stock.path().join("objects");
-        let repository = Repository::open_plain(&[objects], stock.path(), stock.format()).unwrap();
+        let repository =
+            Repository::open_plain(&[objects], &[], stock.path(), stock.format()).unwrap();
         let mut reader = ObjectReader::new(repository.packs());
         let mut buffer = Vec::new();
         assert!(reader.find(&ids[0], &mut buffer).is_err());

@@ -48,6 +48,8 @@ pub struct PackSet {
     /// `first_numbers[i]` is how many objects the packs before pack `i` hold; one more than packs.
     first_numbers: Vec<u32>,
     runs: Vec<Arc<Run>>,
+    /// Numbers of the commits whose parents are not here, ascending; almost always none.
+    cut: Vec<u32>,
 }
 
 impl PackSet {
@@ -64,6 +66,7 @@ impl PackSet {
             packs: Vec::new(),
             first_numbers: vec![0],
             runs: Vec::new(),
+            cut: Vec::new(),
         }
     }
 
@@ -111,9 +114,27 @@ impl PackSet {
             packs: self.packs.clone(),
             first_numbers: self.first_numbers.clone(),
             runs: self.runs.clone(),
+            cut: self.cut.clone(),
         };
         set.push(Arc::new(pack))?;
         Ok(set)
+    }
+
+    /// The same objects, of which these commits have no parents here: a shallow repository's boundary.
+    pub(crate) fn cut_at(mut self, commits: &[ObjectId]) -> Self {
+        self.cut = commits.iter().filter_map(|id| self.number(id)).collect();
+        self.cut.sort_unstable();
+        self
+    }
+
+    /// Whether the parents of the commit of this number are missing, and known to be.
+    pub(crate) fn is_cut(&self, number: u32) -> bool {
+        !self.cut.is_empty() && self.cut.binary_search(&number).is_ok()
+    }
+
+    /// Whether there is any such commit.
+    pub(crate) fn has_cuts(&self) -> bool {
+        !self.cut.is_empty()
     }
 
     fn push(&mut self, pack: Arc<Pack>) -> Result<(), OpenError> {

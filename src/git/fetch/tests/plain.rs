@@ -27,7 +27,7 @@ fn served(stock: Stock, borrowed: &[&Stock]) -> Served {
     let folders = [&stock].into_iter().chain(borrowed.iter().copied());
     let objects: Vec<_> = folders.map(|stock| stock.path().join("objects")).collect();
     let folder = TempDir::new().unwrap();
-    let repository = Repository::open_plain(&objects, folder.path(), stock.format()).unwrap();
+    let repository = Repository::open_plain(&objects, &[], folder.path(), stock.format()).unwrap();
     Served {
         packs: repository.packs(),
         repository,
