@@ -162,6 +162,12 @@ impl Config {
     }
 }
 
+/// A number, perhaps with a unit, as configuration and some variables have it.
+pub(super) fn number(text: &str) -> Option<i64> {
+    let number = gix_config::Integer::try_from(text.as_bytes().as_bstr()).ok()?;
+    number.to_decimal()
+}
+
 /// Whether a variable has a value that stands for yes.
 pub(super) fn is_set(variable: &str) -> bool {
     let value = env::var(variable).unwrap_or_default();

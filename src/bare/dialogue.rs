@@ -24,16 +24,16 @@ const READ_BYTES: usize = 64 << 10;
 
 /// One conversation's input, output and what waits to be sent.
 pub(super) struct Dialogue<'a> {
-    pub(super) input: &'a mut dyn Read,
+    input: Option<&'a mut (dyn Read + Send)>,
     output: &'a mut dyn Write,
     pub(super) buffer: Vec<u8>,
     chunk: Vec<u8>,
 }
 
 impl<'a> Dialogue<'a> {
-    pub(super) fn new(input: &'a mut dyn Read, output: &'a mut dyn Write) -> Self {
+    pub(super) fn new(input: &'a mut (dyn Read + Send), output: &'a mut dyn Write) -> Self {
         Self {
-            input,
+            input: Some(input),
             output,
             buffer: Vec::new(),
             chunk: vec![0; READ_BYTES],
@@ -55,7 +55,8 @@ impl<'a> Dialogue<'a> {
     ) -> Result<S, BareError> {
         self.flush()?;
         let length = loop {
-            match self.input.read(&mut self.chunk) {
+            let input = self.input.as_mut().ok_or(BareError::HungUp)?;
+            match input.read(&mut self.chunk) {
                 Ok(length) => break length,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Err(BareError::HungUp),
@@ -63,6 +64,17 @@ impl<'a> Dialogue<'a> {
         };
         let next = step(&self.chunk[..length]);
         self.told(next)
+    }
+
+    /// Lends the input to another thread; without it, nothing can be received here. What was lent
+    /// already is an input that has ended.
+    pub(super) fn lend_input(&mut self) -> Option<&'a mut (dyn Read + Send)> {
+        self.input.take()
+    }
+
+    /// Takes the input back.
+    pub(super) fn give_back(&mut self, input: Option<&'a mut (dyn Read + Send)>) {
+        self.input = input;
     }
 
     /// Passes a step on, or tells the peer in the protocol what it did wrong.

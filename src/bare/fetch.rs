@@ -213,7 +213,7 @@ impl Service {
         }
         let mut refs = self.snapshot();
         if wanted.hidden_tips {
-            let hidden = self.hidden_tips.iter().map(|id| tip(*id));
+            let hidden = self.hidden_tips.iter().map(|id| refs::tip(*id));
             let all: Vec<_> = self.shown().cloned().chain(hidden).collect();
             refs = refs::snapshot(&all);
         }
@@ -402,15 +402,6 @@ pub(super) fn advertise_shallow(shallow: &[ObjectId], output: &mut Vec<u8>) {
         output.extend_from_slice(format!("{:04x}{line}", line.len() + 4).as_bytes());
     }
     output.extend_from_slice(b"0000");
-}
-
-fn tip(id: ObjectId) -> Shown {
-    Shown {
-        name: Vec::new(),
-        id: Some(id),
-        peeled: None,
-        symref: None,
-    }
 }
 
 fn settings(config: &Config, folder: &Folder) -> Result<(Settings, Offer), BareError> {

@@ -5,6 +5,36 @@
 //! refs and objects are files, read and written as git does, so that git and this may be used on one
 //! repository at the same time.
 //!
+//! Of git's configuration, read as git reads it, these keys are looked at. All that is not listed
+//! changes nothing here.
+//!
+//! | key | what we do |
+//! | --- | --- |
+//! | `core.repositoryFormatVersion`, `extensions.*` | refused as git does, reftables too |
+//! | `core.bare`, `core.hooksPath`, `core.logAllRefUpdates`, `core.sharedRepository` | as git |
+//! | `core.alternateRefsPrefixes` | as git; `core.alternateRefsCommand` is never run |
+//! | `core.fsync`, `core.fsyncMethod` | not looked at: objects, refs and logs are always flushed |
+//! | `core.compression`, `core.looseCompression`, `repack.*`, `pack.*` | not looked at |
+//! | `safe.directory` | as git, from the system's, the user's and the environment's settings alone |
+//! | `uploadpack.hideRefs`, `receive.hideRefs`, `transfer.hideRefs` | as git |
+//! | `uploadpack.allowTipSHA1InWant`, `…ReachableSHA1InWant`, `…AnySHA1InWant` | as git, so for versions 0 and 1 alone: in version 2 whatever is there may be wanted |
+//! | `uploadpack.allowFilter`, `uploadpackfilter.*` | as git |
+//! | `uploadpack.allowRefInWant`, `uploadpack.allowSidebandAll` | as git |
+//! | `uploadpack.keepAlive`, `receive.keepAlive` | as git |
+//! | `uploadpack.packObjectsHook` | never run |
+//! | `transfer.advertiseSID`, `transfer.advertiseObjectInfo` | as git |
+//! | `receive.advertiseAtomic`, `receive.advertisePushOptions` | as git |
+//! | `receive.certNonceSeed` | signed pushes are not offered, and refused with a clear answer |
+//! | `receive.denyDeletes`, `…DeleteCurrent`, `…CurrentBranch`, `…NonFastForwards` | as git; `updateInstead` refuses |
+//! | `receive.fsckObjects`, `transfer.fsckObjects` | without them faults that do no harm pass; those that do are refused in any case |
+//! | `receive.fsck.<msg-id>` | as git, but what does harm can't be tolerated; `skipList` is not honoured |
+//! | `receive.maxInputSize`, `receive.unpackLimit`, `transfer.unpackLimit` | as git |
+//! | `receive.shallowUpdate`, `receive.updateServerInfo` | as git |
+//! | `receive.procReceiveRefs` | as git, if hooks run |
+//! | `receive.autogc` | nothing is ever packed anew; run `git gc` |
+//! | `http.getanyfile`, `http.uploadpack`, `http.receivepack`, `http.maxRequestBuffer` | as git |
+//! | `committer.*`, `user.*` | who moves refs, in their logs |
+//!
 //! Source: git-upload-pack(1), git-receive-pack(1), git-http-backend(1), git-config(1).
 //! Bounds: one conversation a process; memory as in `git`, and the refs.
 //! Invariant: nothing here knows `store`, `hosting` or `policy`: who may read or write a folder is
@@ -16,7 +46,10 @@ mod error;
 mod fetch;
 mod folder;
 mod hidden;
+mod http_backend;
+mod push;
 mod refs;
+mod server_info;
 
 use std::{
     fs::File,
@@ -28,12 +61,12 @@ use std::{
 
 use packhorse_protocol::{Transport, Version};
 
-pub use self::error::BareError;
 use self::{
     config::Config,
     dialogue::{Dialogue, Watch},
     folder::Folder,
 };
+pub use self::{error::BareError, http_backend::http_backend};
 
 /// How git's programs end when they end badly.
 pub const FATAL: u8 = 128;
@@ -88,6 +121,21 @@ impl Program {
         self.run(fetch::upload_pack)
     }
 
+    /// Holds a conversation of `git-receive-pack` on standard input and output. The repository's
+    /// hooks are run only if `hooks` says so.
+    ///
+    /// # Errors
+    /// When the folder can't be served or the conversation breaks; a peer that could be told was.
+    pub fn receive_pack(&self, hooks: bool) -> Result<(), BareError> {
+        self.run(|folder, conversation, dialogue| {
+            let pusher = push::Pusher {
+                hooks,
+                ..push::Pusher::default()
+            };
+            push::receive_pack(folder, conversation, &pusher, dialogue)
+        })
+    }
+
     fn run(
         &self,
         serve: impl FnOnce(&Folder, Conversation, &mut Dialogue<'_>) -> Result<(), BareError>,
@@ -114,7 +162,7 @@ impl Program {
 }
 
 /// Without the buffers that the standard library has around them.
-fn standard_streams() -> Result<(impl Read, impl Write), BareError> {
+fn standard_streams() -> Result<(impl Read + Send, impl Write), BareError> {
     let file = |fd: std::io::Result<std::os::fd::OwnedFd>| {
         fd.map(File::from)
             .map_err(BareError::io("unable to use", "standard input or output"))

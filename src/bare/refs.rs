@@ -141,6 +141,34 @@ impl Refs {
         })
     }
 
+    /// All of them, of all namespaces.
+    pub(super) fn all(&self) -> &[Named] {
+        &self.all
+    }
+
+    /// The first ref whose full name begins so.
+    pub(super) fn first_below(&self, prefix: &[u8]) -> Option<&Named> {
+        let at = self
+            .all
+            .partition_point(|named| named.name.as_slice() < prefix);
+        self.all
+            .get(at)
+            .filter(|named| named.name.starts_with(prefix))
+    }
+
+    /// The prefix of the namespace; empty without one.
+    pub(super) fn namespace(&self) -> &[u8] {
+        &self.namespace
+    }
+
+    /// The full name of the ref that `HEAD` stands for, if it is symbolic.
+    pub(super) fn head_target(&self) -> Option<&[u8]> {
+        match &self.head {
+            Some(Target::Symbolic(target)) => Some(target.as_bstr()),
+            _ => None,
+        }
+    }
+
     /// What a ref of this full name points to.
     pub(super) fn find(&self, full_name: &[u8]) -> Option<&Named> {
         let at = self
@@ -241,6 +269,16 @@ pub(super) fn snapshot<'a>(refs: impl IntoIterator<Item = &'a Shown>) -> RefSnap
     }
     let head = RefName::branch("main").expect("a well-formed name");
     RefSnapshot::new(0, head, entries)
+}
+
+/// A ref of no name.
+pub(super) fn tip(id: ObjectId) -> Shown {
+    Shown {
+        name: Vec::new(),
+        id: Some(id),
+        peeled: None,
+        symref: None,
+    }
 }
 
 /// What a tag finally names; `None` for what is no tag, or names what is not here.

@@ -5,7 +5,7 @@
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use crate::bare::{BareError, FATAL, Program};
+use crate::bare::{self, BareError, FATAL, Program};
 
 /// Flags of `packhorse upload-pack`.
 #[derive(Debug, clap::Args)]
@@ -41,6 +41,41 @@ impl UploadPack {
         };
         ended(program.upload_pack())
     }
+}
+
+/// Flags of `packhorse receive-pack`.
+#[derive(Debug, clap::Args)]
+pub(super) struct ReceivePack {
+    /// Read one request, answer it and exit
+    #[arg(long)]
+    stateless_rpc: bool,
+    /// Answer `GET info/refs` of smart HTTP
+    #[arg(long, alias = "advertise-refs")]
+    http_backend_info_refs: bool,
+    /// Run the repository's hooks, which are programs of whoever may write to it
+    #[arg(long)]
+    hooks: bool,
+    /// The repository
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+}
+
+impl ReceivePack {
+    pub(super) fn run(self) -> ExitCode {
+        let program = Program {
+            directory: self.directory,
+            strict: false,
+            timeout: None,
+            stateless_rpc: self.stateless_rpc,
+            advertise_refs: self.http_backend_info_refs,
+        };
+        ended(program.receive_pack(self.hooks))
+    }
+}
+
+/// Answers one request as a CGI.
+pub(super) fn http_backend() -> ExitCode {
+    ended(bare::http_backend())
 }
 
 /// The status that git's programs end with.

@@ -26,6 +26,10 @@ enum Command {
     Admin(admin::Admin),
     /// Serve a fetch from a plain folder, as git-upload-pack does
     UploadPack(bare::UploadPack),
+    /// Take a push to a plain folder, as git-receive-pack does
+    ReceivePack(bare::ReceivePack),
+    /// Serve plain folders as a CGI, as git-http-backend does
+    HttpBackend,
 }
 
 impl Cli {
@@ -38,6 +42,8 @@ impl Cli {
             Command::Serve(serve) => serve.run()?,
             Command::Admin(admin) => admin.run()?,
             Command::UploadPack(program) => return Ok(program.run()),
+            Command::ReceivePack(program) => return Ok(program.run()),
+            Command::HttpBackend => return Ok(bare::http_backend()),
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -173,6 +173,25 @@ impl Repository {
         *self.0.packs.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(packs);
         Ok(())
     }
+
+    /// Says from now on of these commits, and of no others, that their parents are not here.
+    pub fn cut_at(&self, shallow: &[ObjectId]) {
+        let _adding = lock(&self.0.adding);
+        let packs = PackSet::clone(&self.packs()).cut_at(shallow);
+        *self.0.packs.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(packs);
+    }
+
+    /// Lets everybody see the loose objects below one more `objects` folder from now on.
+    ///
+    /// # Errors
+    /// When the folder can't be read; what was seen so far stays.
+    pub fn add_loose(&self, objects: &Path) -> Result<(), OpenError> {
+        let _adding = lock(&self.0.adding);
+        let loose = Pack::of_loose_objects(objects, self.0.format)?;
+        let packs = self.packs().with(loose)?;
+        *self.0.packs.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(packs);
+        Ok(())
+    }
 }
 
 /// Why a repository can't be had.

@@ -1,7 +1,12 @@
 //! Plain folders: ordinary bare repositories, made by git and served by `packhorse upload-pack` and
 //! its kin.
 
+mod configuration;
 mod fetch;
+mod hooks;
+mod http;
+mod push;
+mod ssh;
 
 use std::path::{Path, PathBuf};
 

@@ -99,6 +99,11 @@ impl Finished {
         everything
     }
 
+    /// Its stdout, however it ended.
+    pub(crate) fn stdout(&self) -> Vec<u8> {
+        self.output.stdout.clone()
+    }
+
     /// What it said on stderr.
     pub(crate) fn stderr(&self) -> String {
         String::from_utf8_lossy(&self.output.stderr).into_owned()

@@ -41,7 +41,7 @@ pub struct Location {
 }
 
 /// Open packs in a fixed order, never changed once made; a push makes a new value.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PackSet {
     format: ObjectFormat,
     packs: Vec<Arc<Pack>>,
