@@ -160,8 +160,10 @@ impl Stock {
             stream += "\n";
         }
         for n in (1..=commits).step_by(10) {
+            let message = format!("v{n:02}\n");
             stream += &format!(
-                "tag v{n}\nfrom :{n}\ntagger Ann <ann@example.org> 1700000000 +0000\ndata 4\nv{n:02}\n\n"
+                "tag v{n}\nfrom :{n}\ntagger Ann <ann@example.org> 1700000000 +0000\ndata {}\n{message}\n",
+                message.len()
             );
         }
         self.import(&stream);

@@ -178,10 +178,11 @@ impl Work {
             request: request.clone(),
         };
         let (packs, refs) = (Arc::clone(&self.packs), Arc::clone(&self.refs));
+        let git = self.git.clone();
         let count = teller.clone();
         let compute = move || {
             self.compute(move || {
-                git::fetch::prepare(packs, &refs, &request, &mut |progress| {
+                git::fetch::prepare(&git, packs, &refs, &request, &mut |progress| {
                     teller.tell(progress);
                 })
             })

@@ -27,11 +27,14 @@ pub use visibility::{hidden, refused};
 
 use std::sync::Arc;
 
-use enumerate::{Ends, Enumeration};
+use enumerate::{Ends, Enumeration, ObjectSet};
 use filter::Rules;
+use paths::Sightings;
 use plan::Encoding;
 
 use super::{
+    Repository,
+    bits::Bits,
     history::History,
     packs::{PackSet, ReadError},
 };
@@ -73,17 +76,53 @@ pub struct FetchRequest {
     pub include_tag: bool,
 }
 
-/// Finds the objects to send.
+impl FetchRequest {
+    /// Whether it asks for all that its wants reach.
+    fn is_whole(&self) -> bool {
+        let shallow = [&self.client_shallows, &self.shallow, &self.unshallow];
+        self.haves.is_empty() && self.filter.is_none() && shallow.iter().all(|ids| ids.is_empty())
+    }
+}
+
+/// Finds the objects to send, in `packs` of the repository.
 ///
 /// # Errors
 /// When a want, or an object that one refers to, is missing or damaged.
 pub fn prepare(
+    repository: &Repository,
     packs: Arc<PackSet>,
     refs: &RefSnapshot,
     request: &FetchRequest,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<PackPlan, ReadError> {
     let mut history = History::new(packs);
+    let mut objects = match request.is_whole() && delta::finds_little(history.packs()) {
+        true => ObjectSet {
+            packs: Arc::clone(history.packs()),
+            selected: visibility::closure(repository, &mut history, &request.wants, progress)?,
+            client: Bits::new(0),
+            sightings: Sightings::default(),
+        },
+        false => difference(&mut history, request, progress)?,
+    };
+    if request.include_tag {
+        objects.include_tags(&mut history, refs)?;
+    }
+    let encoding = Encoding {
+        // A client that left objects out may lack what its commits reach.
+        thin: request.thin_pack && request.filter.is_none(),
+        offset_deltas: request.ofs_delta,
+        search_bytes_max: delta::SEARCH_BYTES_MAX,
+    };
+    Ok(PackPlan::new(objects, encoding))
+}
+
+/// Walks from what is wanted to what the client has.
+fn difference(
+    history: &mut History,
+    request: &FetchRequest,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<ObjectSet, ReadError> {
     let mut wants = request.wants.clone();
     let mut also_there = Vec::new();
     for id in &request.unshallow {
@@ -110,16 +149,7 @@ pub fn prepare(
         is_cut,
     };
     let rules = Rules::new(request.filter.as_ref());
-    let enumeration = Enumeration::new(&mut history, rules, progress).with_sightings();
-    let mut objects = enumeration.run(&ends)?;
-    if request.include_tag {
-        objects.include_tags(&mut history, refs)?;
-    }
-    let encoding = Encoding {
-        // A client that left objects out may lack what its commits reach.
-        thin: request.thin_pack && request.filter.is_none(),
-        offset_deltas: request.ofs_delta,
-        search_bytes_max: delta::SEARCH_BYTES_MAX,
-    };
-    Ok(PackPlan::new(objects, encoding))
+    Enumeration::new(history, rules, progress)
+        .with_sightings()
+        .run(&ends)
 }

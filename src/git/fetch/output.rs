@@ -8,35 +8,57 @@
 use aws_lc_rs::digest;
 
 use super::plan::Stopped;
-use crate::model::ObjectFormat;
+use crate::model::{ObjectFormat, ObjectId};
 
 /// Output is handed on in slices of about this many bytes, never more.
-const CHUNK_BYTES: usize = 64 << 10;
+pub(super) const CHUNK_BYTES: usize = 64 << 10;
 
 /// Entries that lie together are copied through the buffer when they are shorter than this.
 const SHORT_RUN_BYTES: u64 = 8 << 10;
 
+/// What is known of a pack that was written once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written {
+    /// The hash of all before it, the last bytes of the pack.
+    trailer: ObjectId,
+    /// Bytes, the trailer included.
+    pub(super) length: u64,
+}
+
 /// Counts, hashes and cuts what is written.
 pub(super) struct Output<'a> {
     sink: &'a mut dyn FnMut(&[u8]) -> Result<(), Stopped>,
-    digest: digest::Context,
+    trailer: Trailer,
     buffer: Vec<u8>,
     /// Bytes put so far, those in the buffer included.
     pub(super) length: u64,
 }
 
+enum Trailer {
+    /// Being found.
+    Hashing(digest::Context),
+    /// Known from an earlier writing of the same bytes.
+    Known(Written),
+}
+
 impl<'a> Output<'a> {
+    /// Begins a pack; `past` is what is known of an earlier writing of the same one.
     pub(super) fn new(
         format: ObjectFormat,
+        past: Option<Written>,
         sink: &'a mut dyn FnMut(&[u8]) -> Result<(), Stopped>,
     ) -> Self {
         let algorithm = match format {
             ObjectFormat::Sha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
             ObjectFormat::Sha256 => &digest::SHA256,
         };
+        let trailer = match past {
+            Some(written) => Trailer::Known(written),
+            None => Trailer::Hashing(digest::Context::new(algorithm)),
+        };
         Self {
             sink,
-            digest: digest::Context::new(algorithm),
+            trailer,
             buffer: Vec::with_capacity(CHUNK_BYTES),
             length: 0,
         }
@@ -48,8 +70,7 @@ impl<'a> Output<'a> {
             self.flush()?;
             while !bytes.is_empty() {
                 let (chunk, rest) = bytes.split_at(bytes.len().min(CHUNK_BYTES));
-                self.digest.update(chunk);
-                (self.sink)(chunk)?;
+                self.hand_on(chunk)?;
                 bytes = rest;
             }
             return Ok(());
@@ -62,19 +83,44 @@ impl<'a> Output<'a> {
     }
 
     fn flush(&mut self) -> Result<(), Stopped> {
-        if !self.buffer.is_empty() {
-            self.digest.update(&self.buffer);
-            (self.sink)(&self.buffer)?;
-            self.buffer.clear();
+        let buffer = std::mem::take(&mut self.buffer);
+        let handed_on = match buffer.is_empty() {
+            true => Ok(()),
+            false => self.hand_on(&buffer),
+        };
+        self.buffer = buffer;
+        self.buffer.clear();
+        handed_on
+    }
+
+    fn hand_on(&mut self, bytes: &[u8]) -> Result<(), Stopped> {
+        if let Trailer::Hashing(digest) = &mut self.trailer {
+            digest.update(bytes);
         }
-        Ok(())
+        (self.sink)(bytes)
     }
 
     /// Ends with the hash of everything before it.
-    pub(super) fn finish(mut self) -> Result<(), Stopped> {
+    pub(super) fn finish(mut self) -> Result<Written, Stopped> {
         self.flush()?;
-        (self.sink)(self.digest.finish().as_ref())
+        let trailer = match self.trailer {
+            Trailer::Hashing(digest) => ObjectId::from_bytes_or_panic(digest.finish().as_ref()),
+            Trailer::Known(written) => {
+                debug_assert_eq!(written.length, self.length + trailer_bytes(&written));
+                written.trailer
+            }
+        };
+        let bytes = trailer.as_bytes();
+        (self.sink)(bytes)?;
+        Ok(Written {
+            trailer,
+            length: self.length + bytes.len() as u64,
+        })
     }
+}
+
+fn trailer_bytes(written: &Written) -> u64 {
+    written.trailer.as_bytes().len() as u64
 }
 
 pub(super) const OFFSET_DELTA: u8 = 6;

@@ -1,11 +1,19 @@
 //! A pack that is decided on: what is in it and how the client takes it.
 //!
 //! Source: gitformat-pack(5).
+//! Bounds: what later writings are spared takes [`KEPT_BYTES_MAX`] at most.
 //! Invariant: a plan does not change; writing it twice gives the same bytes.
 //! Not here: which objects (`enumerate`), how they become bytes (`writer`), how the transport frames
 //! the bytes.
 
-use super::{Progress, enumerate::ObjectSet, writer::Writer};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{
+    Progress,
+    enumerate::ObjectSet,
+    output::{CHUNK_BYTES, Written},
+    writer::Writer,
+};
 use crate::git::packs::ReadError;
 
 /// The receiver of a pack wants no more of it.
@@ -35,12 +43,43 @@ pub(super) struct Encoding {
     pub(super) search_bytes_max: u64,
 }
 
-/// A pack ready to be written: what is in it is decided, no byte exists yet.
+/// A pack of no more bytes than this is kept when it is asked for a second time.
+const KEPT_BYTES_MAX: usize = 8 << 20;
+
+/// A pack ready to be written: what is in it is decided, its bytes need not exist yet.
 #[derive(Debug)]
 pub struct PackPlan {
     objects: ObjectSet,
     encoding: Encoding,
     count: u32,
+    past: Mutex<Past>,
+}
+
+/// What earlier writings spare the next one.
+#[derive(Debug, Clone, Default)]
+enum Past {
+    /// Nobody asked so far, or nobody stayed to the end.
+    #[default]
+    Unwritten,
+    /// The hash at the end is known.
+    Hashed(Written),
+    /// One writing is being kept.
+    Keeping(Written),
+    /// It is too long to be kept.
+    TooLong(Written),
+    /// All of it.
+    Kept(Arc<[u8]>),
+}
+
+impl Past {
+    fn written(&self) -> Option<Written> {
+        match self {
+            Self::Hashed(written) | Self::Keeping(written) | Self::TooLong(written) => {
+                Some(*written)
+            }
+            Self::Unwritten | Self::Kept(_) => None,
+        }
+    }
 }
 
 impl PackPlan {
@@ -50,6 +89,7 @@ impl PackPlan {
             objects,
             encoding,
             count,
+            past: Mutex::default(),
         }
     }
 
@@ -67,7 +107,13 @@ impl PackPlan {
 
     /// Bytes of memory it takes, the packs not counted.
     pub fn memory_bytes(&self) -> usize {
+        let kept = match &*self.past() {
+            Past::Kept(bytes) => bytes.len(),
+            Past::Keeping(written) => written.length.try_into().unwrap_or(usize::MAX),
+            Past::Unwritten | Past::Hashed(_) | Past::TooLong(_) => 0,
+        };
         size_of::<Self>()
+            + kept
             + self.objects.selected.memory_bytes()
             + self.objects.client.memory_bytes()
             + self.objects.sightings.memory_bytes()
@@ -82,6 +128,8 @@ impl PackPlan {
 
     /// Writes the pack into `sink`, in slices of at most 64 KiB, and tells how far it is.
     ///
+    /// The second writing of a short pack is kept, and the bytes of any are hashed once.
+    ///
     /// # Errors
     /// When an object can't be read or the sink wants no more; what was written is no whole pack.
     pub fn write_to(
@@ -89,6 +137,72 @@ impl PackPlan {
         sink: &mut dyn FnMut(&[u8]) -> Result<(), Stopped>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(), WriteError> {
-        Writer::new(&self.objects, self.encoding, sink, progress).run(self.count)
+        let past = self.past().clone();
+        match past {
+            Past::Kept(bytes) => {
+                for chunk in bytes.chunks(CHUNK_BYTES) {
+                    sink(chunk)?;
+                }
+                progress(Progress::Writing(u64::from(self.count)));
+                return Ok(());
+            }
+            Past::Hashed(written) if self.may_keep(written) => {
+                let kept = self.write_and_keep(written, sink, progress);
+                *self.past() = match &kept {
+                    Ok(bytes) => Past::Kept(Arc::clone(bytes)),
+                    Err(_) => Past::Hashed(written),
+                };
+                return kept.map(drop);
+            }
+            Past::Unwritten | Past::Hashed(_) | Past::Keeping(_) | Past::TooLong(_) => {}
+        }
+        let writer = Writer::new(&self.objects, self.encoding, past.written(), sink, progress);
+        let written = writer.run(self.count)?;
+        let mut past = self.past();
+        if matches!(*past, Past::Unwritten) {
+            *past = Past::Hashed(written);
+        }
+        Ok(())
+    }
+
+    /// Whether this writing is to be kept; nobody else will keep theirs then.
+    fn may_keep(&self, written: Written) -> bool {
+        let mut past = self.past();
+        if !matches!(*past, Past::Hashed(_)) {
+            return false;
+        }
+        let short = written.length <= KEPT_BYTES_MAX as u64;
+        *past = match short {
+            true => Past::Keeping(written),
+            false => Past::TooLong(written),
+        };
+        short
+    }
+
+    fn write_and_keep(
+        &self,
+        written: Written,
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), Stopped>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Arc<[u8]>, WriteError> {
+        let mut bytes = Vec::with_capacity(written.length.try_into().unwrap_or(0));
+        let mut sink = |chunk: &[u8]| {
+            bytes.extend_from_slice(chunk);
+            sink(chunk)
+        };
+        Writer::new(
+            &self.objects,
+            self.encoding,
+            Some(written),
+            &mut sink,
+            progress,
+        )
+        .run(self.count)?;
+        Ok(bytes.into())
+    }
+
+    /// Each change is made in one step, so a panic elsewhere leaves nothing half done.
+    fn past(&self) -> MutexGuard<'_, Past> {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -16,8 +16,9 @@ use crate::git::packs::{
     Stored, instructions,
 };
 
-/// Trees remembered, in bytes.
-const CACHE_BYTES: usize = 96 << 20;
+/// Trees remembered, in bytes. Twice as much saves a tenth of the time on the history of git, a third
+/// costs as much.
+const CACHE_BYTES: usize = 48 << 20;
 
 /// A tree object and where its entries begin.
 #[derive(Debug, Default)]
@@ -311,7 +312,8 @@ impl Trees {
     }
 
     fn remember(&mut self, pack: u32, offset: u64, tree: &Arc<Tree>) {
-        let bytes = tree.bytes.len() + 5 * tree.starts.len();
+        // Trees are made in the memory of others, so what they hold may be far more than they need.
+        let bytes = tree.bytes.capacity() + 4 * tree.starts.capacity() + tree.len();
         let cached = Cached {
             tree: Arc::clone(tree),
             seen: Vec::new(),

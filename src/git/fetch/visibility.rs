@@ -1,9 +1,10 @@
-//! Whether a caller may have an object: only what the refs it sees reach.
+//! Everything that some tips reach, remembered: whether a caller may have an object, and what a whole
+//! clone consists of.
 //!
 //! Source: git's `uploadpack.allowReachableSHA1InWant`; lazy fetches of partial clones ask for single
 //! blobs, which git answers by walking everything each time.
-//! Bounds: [`SETS_MAX`] sets of refs are remembered a repository, two bits an object each.
-//! Invariant: an answer depends on the refs given and on nothing remembered for other refs: a set is
+//! Bounds: [`SETS_MAX`] sets of tips are remembered a repository, two bits an object each.
+//! Invariant: an answer depends on the tips given and on nothing remembered for others: a set is
 //! found again by its tips, not by a name or a number.
 //! Not here: which refs a caller sees (`policy`).
 
@@ -14,7 +15,7 @@ use std::{
 
 use gix_object::Kind;
 
-use super::{enumerate::Enumeration, filter::Rules};
+use super::{Progress, enumerate::Enumeration, filter::Rules};
 use crate::{
     git::{
         Repository,
@@ -25,16 +26,16 @@ use crate::{
     model::{ObjectId, RefSnapshot},
 };
 
-/// Sets of refs remembered for one repository.
+/// Sets of tips remembered for one repository.
 const SETS_MAX: usize = 4;
 
 /// A set is made from an older one only if this many tests of ancestry or fewer show that it may be.
 const ANCESTRY_TESTS_MAX: usize = 64;
 
-/// What is visible to those who see certain refs.
+/// What some tips reach.
 #[derive(Debug)]
 struct Visible {
-    /// Everything the refs name, sorted.
+    /// Sorted, each once.
     tips: Vec<ObjectId>,
     depth: Depth,
     objects: Bits,
@@ -121,7 +122,10 @@ fn hidden_among(
         }));
     }
     if let Some(depth) = depth {
-        let visible = repository.visible().get(&mut history, refs, depth)?;
+        let tips = refs.entries().iter().map(|entry| entry.id).collect();
+        let visible = repository
+            .visible()
+            .get(&mut history, tips, depth, &mut |_| {})?;
         let reached = |id: &ObjectId| {
             packs
                 .number(id)
@@ -132,14 +136,26 @@ fn hidden_among(
     Ok(ids)
 }
 
+/// Everything that `wants` reach. It is remembered, so that after a push only what is new is looked at.
+pub(super) fn closure(
+    repository: &Repository,
+    history: &mut History,
+    wants: &[ObjectId],
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Bits, ReadError> {
+    let sets = repository.visible();
+    let visible = sets.get(history, wants.to_vec(), Depth::All, progress)?;
+    Ok(visible.objects.clone())
+}
+
 impl VisibleSets {
     fn get(
         &self,
         history: &mut History,
-        refs: &RefSnapshot,
+        mut tips: Vec<ObjectId>,
         depth: Depth,
+        progress: &mut dyn FnMut(Progress),
     ) -> Result<Arc<Visible>, ReadError> {
-        let mut tips: Vec<_> = refs.entries().iter().map(|entry| entry.id).collect();
         tips.sort_unstable();
         tips.dedup();
         let remembered: Vec<_> = self.lock().iter().cloned().collect();
@@ -160,8 +176,7 @@ impl VisibleSets {
         };
         let none = Bits::new(0);
         let (old_tips, known) = base.map_or((&[][..], &none), |old| (&old.tips, &old.objects));
-        let mut silent = |_| {};
-        let walk = Enumeration::new(history, rules, &mut silent);
+        let walk = Enumeration::new(history, rules, progress);
         let visible = Arc::new(Visible {
             objects: walk.closure(&tips, old_tips, known)?,
             tips,

@@ -17,7 +17,7 @@ use super::{
     Progress,
     delta::{Base, Candidates, Found, Search},
     enumerate::ObjectSet,
-    output::{OFFSET_DELTA, Output, REFERENCE_DELTA, put_distance, put_head},
+    output::{OFFSET_DELTA, Output, REFERENCE_DELTA, Written, put_distance, put_head},
     plan::{Encoding, Stopped, WriteError},
 };
 use crate::git::{
@@ -75,6 +75,7 @@ impl<'a> Writer<'a> {
     pub(super) fn new(
         objects: &'a ObjectSet,
         encoding: Encoding,
+        past: Option<Written>,
         sink: &'a mut dyn FnMut(&[u8]) -> Result<(), Stopped>,
         progress: &'a mut dyn FnMut(Progress),
     ) -> Self {
@@ -86,7 +87,7 @@ impl<'a> Writer<'a> {
             ahead: Bits::new(0),
             offsets_ahead: HashMap::default(),
             moved: vec![Vec::new(); packs.packs().len()],
-            output: Output::new(packs.format(), sink),
+            output: Output::new(packs.format(), past, sink),
             packs,
             progress,
             written: 0,
@@ -99,7 +100,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes all of a pack of `count` objects.
-    pub(super) fn run(mut self, count: u32) -> Result<(), WriteError> {
+    pub(super) fn run(mut self, count: u32) -> Result<Written, WriteError> {
         self.output.put(b"PACK\0\0\0\x02")?;
         self.output.put(&count.to_be_bytes())?;
         self.searched()?;
@@ -108,8 +109,7 @@ impl<'a> Writer<'a> {
         }
         debug_assert_eq!(self.written, u64::from(count));
         (self.progress)(Progress::Writing(self.written));
-        self.output.finish()?;
-        Ok(())
+        Ok(self.output.finish()?)
     }
 
     /// Writes the objects for which it is worth to look for a delta.

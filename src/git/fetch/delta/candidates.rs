@@ -12,7 +12,7 @@ use super::{OBJECT_BYTES_MAX, WINDOW};
 use crate::git::{
     Location,
     fetch::{enumerate::ObjectSet, paths::PathHash},
-    packs::{ObjectReader, Pack, ReadError},
+    packs::{ObjectReader, Pack, PackSet, ReadError},
 };
 
 /// A delta of less than this can't be smaller than the object by much.
@@ -22,6 +22,19 @@ const OBJECT_BYTES_MIN: u64 = 50;
 /// but for what the client has something like: whoever made it has searched it, few of its deltas
 /// can't be used, and copying costs next to nothing.
 const LARGE_PACK_OBJECTS: u64 = 1_000;
+
+/// Whether nearly all objects lie in packs so large that, for a whole clone, no deltas are looked for in
+/// them: where objects are in the trees need not be known then.
+pub(in crate::git::fetch) fn finds_little(packs: &PackSet) -> bool {
+    /// Of so many objects, one may lie in a small pack.
+    const OBJECTS: u64 = 64;
+    let counts = packs
+        .packs()
+        .iter()
+        .map(|pack| u64::from(pack.object_count()));
+    let small: u64 = counts.filter(|count| *count < LARGE_PACK_OBJECTS).sum();
+    small <= packs.object_count() / OBJECTS
+}
 
 /// An object that may become a delta or the base of one.
 #[derive(Debug, Clone, Copy)]

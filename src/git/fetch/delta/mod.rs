@@ -9,7 +9,7 @@ mod candidates;
 mod index;
 mod search;
 
-pub(super) use candidates::Candidates;
+pub(super) use candidates::{Candidates, finds_little};
 #[cfg(test)]
 pub(super) use search::DEPTH_MAX;
 pub(super) use search::{Base, Found, SEARCH_BYTES_MAX, Search};

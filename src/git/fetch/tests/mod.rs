@@ -56,7 +56,8 @@ impl Served {
     }
 
     fn plan(&self, request: &FetchRequest) -> PackPlan {
-        prepare(Arc::clone(&self.packs), &self.refs, request, &mut |_| {}).unwrap()
+        let packs = Arc::clone(&self.packs);
+        prepare(&self.repository, packs, &self.refs, request, &mut |_| {}).unwrap()
     }
 
     /// Ids that `git rev-list --objects` prints for these arguments.
@@ -95,10 +96,24 @@ impl Served {
         )
         .unwrap();
         assert_eq!(last, Progress::Writing(plan.object_count().into()));
+        // The second writing is kept, the third comes from what was kept.
+        for _ in 0..2 {
+            assert!(written(plan) == pack);
+        }
         assert_eq!(pack[8..12], plan.object_count().to_be_bytes());
         client.git_with_input(["index-pack", "--stdin", "--fix-thin"], &pack);
         pack
     }
+}
+
+fn written(plan: &PackPlan) -> Vec<u8> {
+    let mut pack = Vec::new();
+    let mut sink = |bytes: &[u8]| {
+        pack.extend_from_slice(bytes);
+        Ok(())
+    };
+    plan.write_to(&mut sink, &mut |_| {}).unwrap();
+    pack
 }
 
 fn set(plan: &PackPlan) -> BTreeSet<ObjectId> {
@@ -198,6 +213,27 @@ fn a_thin_pack_is_smaller_and_a_base_the_client_lacks_is_never_used() {
     };
     let thin = served.check_pack(&thin, &client);
     assert!(thin.len() < whole.len(), "{} < {}", thin.len(), whole.len());
+}
+
+#[test]
+fn what_a_large_pack_holds_is_found_once_and_found_rightly_when_the_wants_move() {
+    let [served, _] = Served::each(400);
+    assert!(delta::finds_little(&served.packs));
+    let client = Stock::new(served.stock.format());
+    // Forward, sideways, back, and to where it was before.
+    for wants in [
+        &["main~90"][..],
+        &["main~40", "tree-tag"],
+        &["main", "side"],
+        &["side"],
+        &["main~200"],
+        &["main", "side"],
+    ] {
+        let request = served.request(wants, &[]);
+        let listed = served.listed(wants);
+        assert_eq!(set(&served.plan(&request)), listed, "{wants:?}");
+        served.check_pack(&request, &client);
+    }
 }
 
 #[test]
@@ -314,6 +350,25 @@ fn a_sink_that_stops_ends_the_work() {
 }
 
 #[test]
+fn a_pack_is_kept_when_it_is_asked_for_again_and_read_to_its_end() {
+    let [served, _] = Served::each(40);
+    let plan = served.plan(&served.request(&["main~3"], &[]));
+    let empty = plan.memory_bytes();
+    let pack = written(&plan);
+    assert_eq!(plan.memory_bytes(), empty);
+    let mut chunks = 0;
+    let mut hangs_up = |_: &[u8]| {
+        chunks += 1;
+        if chunks < 2 { Ok(()) } else { Err(Stopped) }
+    };
+    plan.write_to(&mut hangs_up, &mut |_| {}).unwrap_err();
+    assert_eq!(plan.memory_bytes(), empty);
+    assert!(written(&plan) == pack);
+    assert_eq!(plan.memory_bytes(), empty + pack.len());
+    assert!(written(&plan) == pack);
+}
+
+#[test]
 fn a_want_that_is_not_here_is_an_error() {
     let [served, _] = Served::each(40);
     let nowhere = ObjectId::null(gix_hash::Kind::Sha1);
@@ -322,7 +377,13 @@ fn a_want_that_is_not_here_is_an_error() {
         haves: vec![nowhere],
         ..FetchRequest::default()
     };
-    let refused = prepare(served.packs, &served.refs, &request, &mut |_| {});
+    let refused = prepare(
+        &served.repository,
+        served.packs,
+        &served.refs,
+        &request,
+        &mut |_| {},
+    );
     assert_eq!(refused.unwrap_err(), ReadError::Missing(nowhere));
 }
 
