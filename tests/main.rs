@@ -6,6 +6,7 @@ mod support;
 mod access;
 mod api;
 mod archives;
+mod bare;
 mod clone_fetch_push;
 mod command_line;
 mod concurrency;

@@ -161,7 +161,8 @@ impl<'a> Writer<'a> {
         } = found.location;
         let pack = packs.pack(at);
         let rank = pack.offsets().partition_point(|other| *other <= offset);
-        let end = pack.offsets().get(rank).copied().unwrap_or(pack.end());
+        let next = pack.offsets().get(rank).copied().unwrap_or(pack.end());
+        let end = pack.entry_end(offset, next);
         if let Some(base) = found.base {
             self.head.clear();
             match self.distance_to(base) {
@@ -210,7 +211,8 @@ impl<'a> Writer<'a> {
         let end = first + pack.object_count();
         let selected = &self.objects.selected;
         let whole = selected.count(first, end) == pack.object_count();
-        if whole && self.encoding.offset_deltas && self.ahead.count(first, end) == 0 {
+        let all_as_they_lie = whole && pack.is_dense() && self.ahead.count(first, end) == 0;
+        if all_as_they_lie && self.encoding.offset_deltas {
             return self.whole_pack(at, pack);
         }
         let mut entries: Vec<_> = selected
@@ -235,7 +237,8 @@ impl<'a> Writer<'a> {
                 let found = offsets.binary_search(&offset);
                 rank = found.map_err(|_| pack.damaged(offset, "entry is not in the index"))?;
             }
-            let entry_end = offsets.get(rank + 1).copied().unwrap_or(pack.end());
+            let next = offsets.get(rank + 1).copied().unwrap_or(pack.end());
+            let entry_end = pack.entry_end(offset, next);
             let entry = pack.entry(offset)?;
             let pending = run.map_or(0, |run| run.end - run.start);
             let shift = (self.output.length + pending).wrapping_sub(offset);
