@@ -1,7 +1,8 @@
 //! Pack plans of late: equal requests share one computation.
 //!
 //! A fleet that clones the same commit a thousand times asks one question; what objects answer it is
-//! found once for each generation of the refs. The pack itself is written anew, from mapped files.
+//! found once for each generation of the refs. The pack itself is written anew from mapped files, or, if
+//! it is short and asked for again, once.
 //! Bounds: [`PLANS`] plans of [`PLANS_BYTES`] in all, requests of [`REQUEST_IDS`] ids.
 //! Invariant: a plan is shared by equal requests at equal generations only, and whether a caller may
 //! ask was judged before it gets here.
