@@ -13,6 +13,7 @@ mod crash_recovery;
 mod deploy_keys;
 mod git_versions;
 mod http_transport;
+mod limits;
 mod partial_clones;
 mod shallow;
 mod shutdown;

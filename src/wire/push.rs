@@ -14,7 +14,7 @@ use std::{
 };
 
 use packhorse_protocol::{
-    Offer, ReceivePack,
+    ReceivePack,
     receive_pack::{CommandStatus, Outcome, PushRequest, ReceiveReply},
 };
 use tokio::{io::AsyncBufReadExt as _, sync::mpsc};
@@ -22,7 +22,7 @@ use tokio_util::{io::SyncIoBridge, sync::CancellationToken};
 
 use super::{
     Conversation, Input, Output, WireError,
-    dialogue::{AGENT, Dialogue, KEEPALIVE},
+    dialogue::{Dialogue, KEEPALIVE},
     opened::{Opened, finish},
 };
 use crate::{
@@ -66,7 +66,7 @@ impl Opened<policy::Push> {
         conversation: Conversation,
         dialogue: &mut Dialogue<'_, O>,
     ) -> Result<(), WireError> {
-        let offer = Arc::new(Offer::new(self.repository.row.object_format.kind(), AGENT));
+        let offer = Arc::new(self.plain_offer());
         let mut state = ReceivePack::start(
             conversation.version,
             conversation.transport,
@@ -297,6 +297,7 @@ fn receive_limits(limits: &Limits) -> receive::Limits {
         inflated_bytes: limits.push_inflated_bytes,
         object_bytes: limits.push_object_bytes,
         delta_depth: limits.push_delta_depth,
+        tree_entries: limits.push_tree_entries,
         ..receive::Limits::default()
     }
 }
