@@ -168,6 +168,8 @@ pub struct Limits {
     pub push_delta_depth: u32,
     /// Most entries of one tree in a push.
     pub push_tree_entries: usize,
+    /// Most folders in each other that one push may bring.
+    pub push_tree_depth: usize,
     /// Most refs that one push may move.
     pub push_commands: usize,
     /// Most options that one push may carry.
@@ -214,6 +216,7 @@ impl Default for Limits {
             push_object_bytes: 2 << 30,
             push_delta_depth: 1000,
             push_tree_entries: 1_000_000,
+            push_tree_depth: 2048,
             push_commands: 250_000,
             push_options: 100,
             fetch_wants: 500_000,

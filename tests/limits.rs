@@ -165,6 +165,7 @@ fn one_request_may_ask_for_so_much_and_no_more() {
         settings.limits.push_commands = 3;
         settings.limits.push_options = 2;
         settings.limits.push_tree_entries = 4;
+        settings.limits.push_tree_depth = 3;
         settings.limits.fetch_wants = 3;
     });
     let alice = server.user("alice");
@@ -203,6 +204,15 @@ fn one_request_may_ask_for_so_much_and_no_more() {
     source
         .git_with(&["reset", "--quiet", "--hard", &whole], b"")
         .succeeds();
+
+    source.git("rm --quiet four").succeeds();
+    source.commits("a/b/c", "as deep as may be\n");
+    source.git("push --quiet origin main").succeeds();
+    source.commits("a/b/d/e", "too deep\n");
+    source
+        .git("push origin main")
+        .fails_with("more than 3 folders in each other");
+    source.git("reset --quiet --hard HEAD~1").succeeds();
 
     let copy = WorkingCopy(alice.new_folder());
     copy.git("init --quiet .").succeeds();

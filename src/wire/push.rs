@@ -298,6 +298,7 @@ fn receive_limits(limits: &Limits) -> receive::Limits {
         object_bytes: limits.push_object_bytes,
         delta_depth: limits.push_delta_depth,
         tree_entries: limits.push_tree_entries,
+        tree_depth: limits.push_tree_depth,
         ..receive::Limits::default()
     }
 }

@@ -12,6 +12,7 @@ use super::{
     ReceiveError,
     check::{GITATTRIBUTES_BYTES, GITMODULES_BYTES, Message, Problem, Refusal, Rules, Special},
     index::Order,
+    levels::Levels,
     limits::{Expense, Limited, Limits},
     pack::{Decoder, UnpublishedPack},
     references::References,
@@ -22,6 +23,7 @@ pub(super) struct Inspector {
     rules: Rules,
     references: References,
     references_max: u64,
+    levels: Levels,
     repository: ObjectReader,
     buffer: Vec<u8>,
 }
@@ -37,6 +39,7 @@ impl Inspector {
             },
             references: References::new(),
             references_max: packs.object_count(),
+            levels: Levels::new(limits.tree_depth),
             repository: ObjectReader::new(packs),
             buffer: Vec::new(),
         }
@@ -45,6 +48,7 @@ impl Inspector {
     /// Says how many objects are coming.
     pub(super) fn expect(&mut self, count: u32) {
         self.references_max += u64::from(count);
+        self.levels.expect(count);
     }
 
     /// An object, and the one that it was built on.
@@ -53,8 +57,9 @@ impl Inspector {
         id: ObjectId,
         kind: Kind,
         content: &[u8],
-        base: Option<&[u8]>,
+        base: Option<(&ObjectId, &[u8])>,
     ) -> Result<(), ReceiveError> {
+        let (base_id, base) = base.unzip();
         self.rules
             .check(kind, content, base, &mut self.references)
             .map_err(|refusal| match refusal {
@@ -64,6 +69,7 @@ impl Inspector {
                     limit: self.rules.tree_entries as u64,
                 },
             })?;
+        self.note_levels(&id, kind, base_id);
         if self.references.count() > self.references_max {
             return Err(ReceiveError::Unconnected);
         }
@@ -73,6 +79,13 @@ impl Inspector {
                 Err(ReceiveError::Collision(id))
             }
             _ => Ok(()),
+        }
+    }
+
+    fn note_levels(&mut self, id: &ObjectId, kind: Kind, base: Option<&ObjectId>) {
+        let folders = self.references.take_folders();
+        if kind == Kind::Tree {
+            self.levels.tree(id, base, folders);
         }
     }
 
@@ -130,6 +143,8 @@ impl Inspector {
                 Some(_) => {}
             }
         }
+        let mut charge = |bytes| expense.charge(bytes, pack.end, limits);
+        self.levels.check(pack, order, &mut charge)?;
         let (mut decoder, mut content) = (Decoder::new(), Vec::new());
         for (id, special) in self.references.special() {
             let (message, most) = match special {

@@ -19,6 +19,7 @@ mod error;
 mod index;
 mod inflate;
 mod inspector;
+mod levels;
 mod limits;
 mod pack;
 mod quarantine;

@@ -219,6 +219,7 @@ impl Resolver<'_> {
         let mut name = Name::of(self.pack.format, frame.kind, size);
         name.update(&result);
         let id = name.finish(offset)?;
+        let base = (&self.pack.entry(frame.entry).id, base);
         self.inspector.object(id, frame.kind, &result, Some(base))?;
         let entry = &mut self.pack.entries[child as usize];
         entry.id = id;
