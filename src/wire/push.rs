@@ -119,11 +119,16 @@ impl Opened<policy::Push> {
                 Ok(quarantine) => Some(quarantine),
                 Err(error) => {
                     let reason = error.to_string();
+                    let (unpacked, word) = if lacks_history(&request, &error) {
+                        (Ok(()), "shallow update not allowed")
+                    } else {
+                        (Err(&*reason), "unpacker error")
+                    };
                     let rejected = request.commands.iter().map(|command| CommandStatus {
                         name: &command.name,
-                        outcome: Outcome::Rejected("unpacker error"),
+                        outcome: Outcome::Rejected(word),
                     });
-                    let last = reply.report(Err(&reason), rejected, &mut dialogue.buffer);
+                    let last = reply.report(unpacked, rejected, &mut dialogue.buffer);
                     drain(&mut dialogue.input).await;
                     return dialogue.refused(last, &reason).await;
                 }
@@ -283,6 +288,18 @@ impl<R: Read> Read for WhileAwaited<R> {
         }
         self.input.read(buffer)
     }
+}
+
+/// Whether the pack was refused for parents that its sender has not either: its history is cut, and the
+/// repository lacks what is behind the cut.
+fn lacks_history(request: &PushRequest, error: &ReceiveError) -> bool {
+    let missing = match error {
+        ReceiveError::MissingObject { kind, .. } => *kind == "commit",
+        // More parents than there are commits at all.
+        ReceiveError::Unconnected => true,
+        _ => false,
+    };
+    missing && !request.shallows.is_empty()
 }
 
 /// Nothing where the wire has the null id.
