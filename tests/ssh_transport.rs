@@ -2,7 +2,7 @@
 
 use std::{io::Read as _, net::TcpStream, time::Duration};
 
-use crate::support::{Finished, Server, User, Via, clean_command, ed25519_key};
+use crate::support::{Finished, Server, User, Via, clean_command, ed25519_key, installed};
 
 /// `ssh` as this user with these flags and this command.
 fn ssh(server: &Server, user: &User<'_>, flags: &[&str], command: &[&str]) -> Finished {
@@ -145,4 +145,28 @@ fn refusals_read_the_same_for_absent_and_for_foreign_repositories() {
         refused.stderr().replace("novel", "absent")
     };
     assert_eq!(said(&novel), said(&absent));
+}
+
+/// Weak defaults (CVE-2023-48795 and older ones): what ssh-audit fails must not be offered.
+#[test]
+fn ssh_audit_finds_no_failure() {
+    let server = Server::start();
+    let mut audit = clean_command(installed("python/bin/ssh-audit"), &server.home());
+    let port = server.addresses.ssh.unwrap().port().to_string();
+    audit.args(["--json", "--skip-rate-test", "--port", &port, "127.0.0.1"]);
+    // Its exit status counts warnings too.
+    let said = Finished::run(audit, b"").stdout();
+    let report: serde_json::Value = serde_json::from_str(&said).expect(&said);
+    let mut judged = 0;
+    for kind in ["kex", "key", "enc", "mac"] {
+        for algorithm in report[kind].as_array().unwrap() {
+            let fail = &algorithm["notes"]["fail"];
+            assert!(fail.is_null(), "{kind} {}: {fail}", algorithm["algorithm"]);
+            judged += 1;
+        }
+    }
+    assert!(judged > 8, "{said}");
+    assert_eq!(report["cves"].as_array().map_or(0, Vec::len), 0, "{said}");
+    let critical = &report["recommendations"]["critical"];
+    assert!(critical.is_null(), "{critical}");
 }

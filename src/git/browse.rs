@@ -9,9 +9,10 @@
 use std::{ops::ControlFlow, sync::Arc};
 
 use gix_hash::oid;
-use gix_object::{CommitRef, Kind, TreeRefIter};
+use gix_object::{Kind, TreeRefIter};
 
 use super::{
+    commit,
     history::{ByTime, History},
     packs::{PackSet, ReadError},
 };
@@ -173,12 +174,12 @@ impl Browser {
         if data.kind != Kind::Commit {
             return Err(malformed());
         }
-        let commit = CommitRef::from_bytes(data.data, data.object_hash).map_err(|_| malformed())?;
+        let commit = commit::Parts::of(data.data, data.object_hash).ok_or_else(malformed)?;
         let signature = |raw: &[u8]| signature(raw).ok_or_else(malformed);
         Ok(CommitDetail {
             id: id.to_owned(),
-            tree: commit.tree(),
-            parents: commit.parents().collect(),
+            tree: commit.tree,
+            parents: commit.parents,
             author: signature(commit.author)?,
             committer: signature(commit.committer)?,
             message: commit.message.to_vec(),

@@ -10,6 +10,7 @@
 pub mod archive;
 mod bits;
 pub mod browse;
+mod commit;
 pub mod fetch;
 #[cfg(test)]
 pub(crate) mod fixture;

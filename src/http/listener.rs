@@ -1,7 +1,7 @@
 //! Accepting HTTP connections: TCP, TLS where asked for, then HTTP/1.1 or HTTP/2 on one port.
 //!
-//! Bounds: connections by a semaphore shared with SSH, time for the TLS handshake and the header
-//! lines, streams of an HTTP/2 connection.
+//! Bounds: connections by a semaphore shared with SSH, time for the TLS handshake, the first bytes and
+//! the header lines, streams of an HTTP/2 connection.
 //! Invariant: TCP_NODELAY is set at accept, so that no answer waits for a delayed ACK.
 //! Not here: what the requests mean (`git`, `api`).
 
@@ -20,7 +20,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
-use super::tls::TlsSource;
+use super::{punctual::Punctual, tls::TlsSource};
 
 /// Streams that one HTTP/2 connection may have open.
 const HTTP2_STREAMS: u32 = 128;
@@ -84,7 +84,7 @@ pub async fn serve(
                 match tls {
                     None => {
                         converse(
-                            stream,
+                            Punctual::new(stream, header_timeout),
                             Peer {
                                 address,
                                 tls: false,
@@ -99,6 +99,7 @@ pub async fn serve(
                         let acceptor = tokio_rustls::TlsAcceptor::from(tls.current());
                         let stream =
                             tokio::time::timeout(header_timeout, acceptor.accept(stream)).await??;
+                        let stream = Punctual::new(stream, header_timeout);
                         converse(stream, Peer { address, tls: true }, builder, router, stop).await
                     }
                 }

@@ -11,6 +11,7 @@ mod git;
 mod listener;
 mod metrics;
 mod operations;
+mod punctual;
 mod request_log;
 mod tls;
 

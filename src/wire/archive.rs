@@ -126,9 +126,10 @@ impl Work {
         dialogue: &mut Dialogue<'_, O>,
     ) -> Result<UploadArchive, WireError> {
         let (packs, refs) = (Arc::clone(&self.packs), Arc::clone(&self.refs));
+        let buffers = self.buffers();
         let (sender, mut pieces) = mpsc::channel(CHUNKS_IN_FLIGHT);
         let job = tokio::task::spawn_blocking(move || {
-            let mut framer = PackFramer::new(ArchiveReply::SIDEBAND, sender.clone());
+            let mut framer = PackFramer::new(ArchiveReply::SIDEBAND, buffers, sender.clone());
             let mut tell = |path: &[u8]| {
                 if verbose {
                     let line = format!("{}\n", String::from_utf8_lossy(path));

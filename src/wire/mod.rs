@@ -32,6 +32,7 @@ use self::{
     advertisement::Advertisements,
     plans::Plans,
     slots::{Busy, SlotBounds, Slots},
+    stream::Buffers,
 };
 use crate::{
     config::{self, Limits},
@@ -166,6 +167,7 @@ struct Shared {
     computations: Arc<Semaphore>,
     advertisements: Advertisements,
     plans: Plans,
+    buffers: Buffers,
 }
 
 impl Wire {
@@ -185,6 +187,7 @@ impl Wire {
             computations: Arc::new(Semaphore::new(limits.computations)),
             advertisements: Advertisements::new(limits.open_repositories),
             plans: Plans::new(),
+            buffers: Buffers::default(),
             limits,
             fetch,
         }))

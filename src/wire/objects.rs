@@ -19,7 +19,7 @@ use super::{
     filters::Names,
     plans::Question,
     slots::Slot,
-    stream::{CHUNKS_IN_FLIGHT, PackFramer, Piece},
+    stream::{Buffers, CHUNKS_IN_FLIGHT, PackFramer, Piece},
 };
 use crate::{
     config::Wants,
@@ -59,6 +59,11 @@ impl Work {
             refs,
             _slot: slot,
         }
+    }
+
+    /// Memory for what is sent.
+    pub(super) fn buffers(&self) -> Buffers {
+        self.wire.0.buffers.clone()
     }
 
     /// Runs blocking work once the processor has room for it.
@@ -264,8 +269,9 @@ impl Work {
                 return Err(error);
             }
         };
+        let buffers = self.buffers();
         let job = tokio::task::spawn_blocking(move || {
-            let mut framer = PackFramer::new(sideband, sender);
+            let mut framer = PackFramer::new(sideband, buffers, sender);
             plan.write_to(&mut |bytes| framer.write(bytes), &mut |_| ())?;
             framer.finish()?;
             Ok::<_, WriteError>(())

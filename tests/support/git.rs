@@ -32,6 +32,20 @@ pub(crate) fn clean_command(program: impl AsRef<OsStr>, home: &Path) -> Command 
     command
 }
 
+/// Something that `tests/run` has installed.
+#[track_caller]
+pub(crate) fn installed(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .with_file_name("clients")
+        .join(name);
+    assert!(
+        path.exists(),
+        "there is no {}: tests/run installs the clients of the tests",
+        path.display()
+    );
+    path
+}
+
 /// What a program said and how it ended.
 pub(crate) struct Finished {
     shown: String,
@@ -97,6 +111,11 @@ impl Finished {
             "should have said {words:?}: {everything}"
         );
         everything
+    }
+
+    /// What it said on stdout, however it ended.
+    pub(crate) fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.output.stdout).into_owned()
     }
 
     /// What it said on stderr.

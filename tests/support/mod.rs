@@ -9,8 +9,8 @@ mod server;
 mod strace;
 mod user;
 
-pub(crate) use git::{Finished, Folder, Git, clean_command};
+pub(crate) use git::{Finished, Folder, Git, clean_command, installed};
 pub(crate) use process::{Administrator, Process, admin};
 pub(crate) use server::{Server, binary};
 pub(crate) use strace::Strace;
-pub(crate) use user::{Remote, User, Via, WorkingCopy, ed25519_key};
+pub(crate) use user::{Remote, User, Via, WorkingCopy, ed25519_key, ssh_command};

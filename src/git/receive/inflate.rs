@@ -4,9 +4,11 @@
 //! header gives, which the caller has tested against a limit.
 //! Invariant: an entry inflates to exactly that size or is refused.
 
+use std::{io, ops::Range};
+
 use gix_zlib::{Decompress, FlushDecompress, Inflate, Status};
 
-use super::{ReceiveError, stream::PackStream};
+use super::{ReceiveError, spool::Spool, stream::PackStream};
 
 /// Output buffers up to this size are made at once; longer ones grow as they fill.
 const AT_ONCE_BYTES: usize = 1 << 20;
@@ -127,6 +129,74 @@ impl Inflater {
         }
     }
 
+    /// Inflates the range of `spool`, which did so before to `size` bytes, piece by piece.
+    pub(super) fn again_in_pieces(
+        &mut self,
+        spool: &Spool,
+        range: Range<u64>,
+        size: u64,
+        mut each: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<(), Fault> {
+        self.pieces.reset();
+        let (mut at, mut scratch) = (range.start, Vec::new());
+        while at < range.end {
+            let end = range.end.min(at + PIECE_BYTES as u64);
+            let compressed = spool
+                .read(at..end, &mut scratch)
+                .map_err(ReceiveError::Storage)?;
+            if self.feed(compressed, &mut each)? {
+                break;
+            }
+            at = end;
+        }
+        self.ended_at(size)
+    }
+
+    /// As [`Self::again_in_pieces`], for bytes that are at hand and may be followed by others.
+    pub(super) fn slice_in_pieces(
+        &mut self,
+        compressed: &[u8],
+        size: u64,
+        mut each: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<(), Fault> {
+        self.pieces.reset();
+        self.feed(compressed, &mut each)?;
+        self.ended_at(size)
+    }
+
+    /// Inflates as much as there is; true at the end of the compressed data.
+    fn feed(
+        &mut self,
+        mut compressed: &[u8],
+        each: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<bool, Fault> {
+        self.grow(PIECE_BYTES);
+        loop {
+            let before = (self.pieces.total_in(), self.pieces.total_out());
+            let status = self
+                .pieces
+                .decompress(compressed, &mut self.buffer, FlushDecompress::None)
+                .map_err(|_| Fault::Entry(CORRUPT))?;
+            let used = difference(self.pieces.total_in(), before.0);
+            let written = difference(self.pieces.total_out(), before.1);
+            each(&self.buffer[..written]).map_err(ReceiveError::Storage)?;
+            compressed = &compressed[used..];
+            if status == Status::StreamEnd {
+                return Ok(true);
+            }
+            if used == 0 && written == 0 {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn ended_at(&self, size: u64) -> Result<(), Fault> {
+        match self.pieces.total_out() == size {
+            true => Ok(()),
+            false => Err(Fault::Entry(CORRUPT)),
+        }
+    }
+
     fn grow(&mut self, length: usize) {
         if self.buffer.len() < length {
             self.buffer.resize(length, 0);
@@ -172,9 +242,6 @@ fn step(
     let status = state
         .decompress(stream.available(), out, FlushDecompress::None)
         .map_err(|_| Fault::Entry(CORRUPT))?;
-    let difference = |now: u64, before: u64| {
-        usize::try_from(now - before).expect("no more than the slices are long")
-    };
     let used = difference(state.total_in(), before_in);
     let written = difference(state.total_out(), before_out);
     if used == 0 && written == 0 && status != Status::StreamEnd {
@@ -182,6 +249,10 @@ fn step(
     }
     stream.consume(used)?;
     Ok((status, written))
+}
+
+fn difference(now: u64, before: u64) -> usize {
+    usize::try_from(now - before).expect("no more than the slices are long")
 }
 
 fn padding(compressed: u64, size: u64) -> Result<(), Fault> {

@@ -3,7 +3,7 @@
 //! Invariant: an object that the repository holds already is the same there, byte for byte; blobs
 //! too large to be held are compared by size only and left to the collision-detecting hash.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use gix_hash::ObjectId;
 use gix_object::Kind;
@@ -11,11 +11,14 @@ use gix_object::Kind;
 use super::{
     ReceiveError,
     check::{GITATTRIBUTES_BYTES, GITMODULES_BYTES, Message, Problem, Refusal, Rules, Special},
+    content::{Content, HELD_BYTES},
     index::Order,
     levels::Levels,
     limits::{Expense, Limited, Limits},
     pack::{Decoder, UnpublishedPack},
-    references::References,
+    references::{References, WithoutParents},
+    spool::Spool,
+    stored,
 };
 use crate::git::{ObjectReader, PackSet, ReadError};
 
@@ -24,6 +27,7 @@ pub(super) struct Inspector {
     references: References,
     references_max: u64,
     levels: Levels,
+    shallow: HashSet<ObjectId>,
     repository: ObjectReader,
     buffer: Vec<u8>,
 }
@@ -40,6 +44,7 @@ impl Inspector {
             references: References::new(),
             references_max: packs.object_count(),
             levels: Levels::new(limits.tree_depth),
+            shallow: limits.shallow.clone(),
             repository: ObjectReader::new(packs),
             buffer: Vec::new(),
         }
@@ -60,15 +65,19 @@ impl Inspector {
         base: Option<(&ObjectId, &[u8])>,
     ) -> Result<(), ReceiveError> {
         let (base_id, base) = base.unzip();
-        self.rules
-            .check(kind, content, base, &mut self.references)
-            .map_err(|refusal| match refusal {
-                Refusal::Fault(fault) => fault.of(id).into(),
-                Refusal::TooManyEntries => ReceiveError::Limit {
-                    what: Limited::TreeEntries,
-                    limit: self.rules.tree_entries as u64,
-                },
-            })?;
+        let checked = if self.shallow.contains(&id) {
+            let links = &mut WithoutParents(&mut self.references);
+            self.rules.check(kind, content, base, links)
+        } else {
+            self.rules.check(kind, content, base, &mut self.references)
+        };
+        checked.map_err(|refusal| match refusal {
+            Refusal::Fault(fault) => fault.of(id).into(),
+            Refusal::TooManyEntries => ReceiveError::Limit {
+                what: Limited::TreeEntries,
+                limit: self.rules.tree_entries as u64,
+            },
+        })?;
         self.note_levels(&id, kind, base_id);
         if self.references.count() > self.references_max {
             return Err(ReceiveError::Unconnected);
@@ -97,19 +106,28 @@ impl Inspector {
         }
     }
 
-    /// An object of the repository, for deltas that the pack brings without their base.
+    /// An object of the repository, for deltas that the pack brings without their base. Large ones
+    /// are put into files beside the pack in `spool`.
     pub(super) fn base(
         &mut self,
         id: &ObjectId,
+        spool: &Spool,
         limits: &Limits,
-    ) -> Result<Option<(Kind, Vec<u8>)>, ReceiveError> {
+    ) -> Result<Option<(Kind, Content)>, ReceiveError> {
         let Some(size) = self.repository.size(id).map_err(unreadable)? else {
             return Ok(None);
         };
         ReceiveError::bound(Limited::DeltaBytes, limits.delta_bytes, size)?;
+        if size > HELD_BYTES
+            && self.repository.kind(id).map_err(unreadable)? == Some(Kind::Blob)
+            && let Some(content) = stored::content(self.repository.packs(), id, spool)?
+        {
+            return Ok(Some((Kind::Blob, content)));
+        }
         let mut content = Vec::new();
         let found = self.repository.find(id, &mut content).map_err(unreadable)?;
-        Ok(found.map(|data| data.kind).map(|kind| (kind, content)))
+        let kind = found.map(|data| data.kind);
+        Ok(kind.map(|kind| (kind, Content::Held(content))))
     }
 
     /// Demands that everything named exists, with the kind it was named as, and reads the blobs whose
@@ -145,7 +163,7 @@ impl Inspector {
         }
         let mut charge = |bytes| expense.charge(bytes, pack.end, limits);
         self.levels.check(pack, order, &mut charge)?;
-        let (mut decoder, mut content) = (Decoder::new(), Vec::new());
+        let mut decoder = Decoder::new();
         for (id, special) in self.references.special() {
             let (message, most) = match special {
                 Special::Gitmodules => (Message::GitmodulesLarge, GITMODULES_BYTES),
@@ -167,23 +185,27 @@ impl Inspector {
                 return Err(Problem { id, message, text }.into());
             }
             let mut charge = |bytes| expense.charge(bytes, pack.end, limits);
-            match packed {
-                Some(number) => decoder.object(pack, number, &mut content, &mut charge)?,
+            let content = match packed {
+                Some(number) => decoder.object(pack, number, HELD_BYTES, &mut charge)?,
                 None => {
                     charge(size)?;
+                    let mut content = Vec::new();
                     let found = self.repository.find(&id, &mut content);
                     found.map_err(unreadable)?;
+                    Content::Held(content)
                 }
-            }
+            };
+            let mut reader = content.reader().map_err(ReceiveError::Storage)?;
             self.rules
-                .check_special(special, &content)
+                .check_special(special, &mut *reader)
+                .map_err(ReceiveError::Storage)?
                 .map_err(|fault| fault.of(id))?;
         }
         Ok(())
     }
 }
 
-fn unreadable(error: ReadError) -> ReceiveError {
+pub(super) fn unreadable(error: ReadError) -> ReceiveError {
     ReceiveError::Repository(Box::new(error))
 }
 

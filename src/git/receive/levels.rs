@@ -145,12 +145,12 @@ fn measure(
     charge: &mut dyn FnMut(u64) -> Result<(), ReceiveError>,
 ) -> Result<(), ReceiveError> {
     let mut decoder = Decoder::new();
-    let mut content = Vec::new();
     let mut heights = vec![0_usize; pack.entries.len()];
     let count = u32::try_from(pack.entries.len()).expect("a pack holds less than 2^32 objects");
     let mut folders = |number: u32| -> Result<Vec<u32>, ReceiveError> {
-        decoder.object(pack, number, &mut content, &mut *charge)?;
-        let entries = TreeRefIter::from_bytes(&content, pack.format);
+        let content = decoder.object(pack, number, u64::MAX, &mut *charge)?;
+        let content = content.held().expect("objects of any size are held");
+        let entries = TreeRefIter::from_bytes(content, pack.format);
         let folders = entries.filter_map(|entry| entry.ok().filter(|entry| entry.mode.is_tree()));
         let in_pack = |id| order.find(&pack.entries, &id);
         Ok(folders

@@ -4,6 +4,10 @@
 //! the bytes that back it, stood the test of a limit in here.
 //! Not here: how many pushes run at once and how long they may take (the transports).
 
+use std::collections::HashSet;
+
+use gix_hash::ObjectId;
+
 use super::check::Tolerated;
 
 /// The bounds of one pack; each is inclusive.
@@ -24,10 +28,11 @@ pub struct Limits {
     /// Bytes of a single object. Blobs that are not deltas pass through without being held.
     /// Default: 8 GiB.
     pub object_bytes: u64,
-    /// Bytes of a delta, its base or its result, all of which are held in memory. Default:
-    /// 512 MiB, git's own `core.bigFileThreshold`, above which it makes no deltas.
+    /// Bytes of a delta, its base or its result; large ones are built in files. Default: 512 MiB,
+    /// git's own `core.bigFileThreshold`, above which it makes no deltas.
     pub delta_bytes: u64,
-    /// Bytes of a commit, tree or tag, which are held in memory. Default: 128 MiB.
+    /// Bytes of a commit, tree or tag, which are held in memory. Default: 32 MiB, a tree of about a
+    /// million short names.
     pub parsed_bytes: u64,
     /// Deltas between an object and the whole one it is finally built on. Default: 4095, the most
     /// that git's `--depth` takes.
@@ -39,6 +44,9 @@ pub struct Limits {
     pub tree_depth: usize,
     /// Faults of objects that do not refuse a push. Default: none.
     pub tolerated: Tolerated,
+    /// Commits whose parents may be missing, since the pusher does not have them either. Default:
+    /// none.
+    pub shallow: HashSet<ObjectId>,
 }
 
 impl Limits {
@@ -56,11 +64,12 @@ impl Default for Limits {
             expansion: 2000,
             object_bytes: 8 << 30,
             delta_bytes: 512 << 20,
-            parsed_bytes: 128 << 20,
+            parsed_bytes: 32 << 20,
             delta_depth: 4095,
             tree_entries: 1_000_000,
             tree_depth: 2048,
             tolerated: Tolerated::none(),
+            shallow: HashSet::new(),
         }
     }
 }

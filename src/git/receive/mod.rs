@@ -14,6 +14,7 @@
 mod check;
 mod children;
 mod compose;
+mod content;
 mod entry;
 mod error;
 mod index;
@@ -28,6 +29,7 @@ mod references;
 mod resolve;
 mod scan;
 mod spool;
+mod stored;
 mod stream;
 
 use std::io::Read;

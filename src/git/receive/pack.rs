@@ -1,15 +1,21 @@
 //! A pack that is not published: its entries, its bytes, and reading objects out of both.
 //!
+//! Bounds: a delta is held up to [`HELD_BYTES`], its base and result up to what the caller says.
 //! Invariant: entries are sorted by offset and lie without gaps between header and trailer.
 //! Not here: names that are not in the pack (`reader`).
 
 use super::{
     ReceiveError,
+    content::{self, Content, HELD_BYTES, Sink},
     entry::{Base, Entry, EntryHeader},
     inflate::Inflater,
+    scan::Name,
     spool::Spool,
 };
 use crate::git::packs::delta;
+
+/// How much of an entry is read in the hope that it is all of it.
+const AHEAD_BYTES: u64 = 64 << 10;
 
 pub(super) const BROKEN: &str = "its delta does not fit its base";
 
@@ -43,7 +49,6 @@ pub(super) struct Decoder {
     inflater: Inflater,
     compressed: Vec<u8>,
     delta: Vec<u8>,
-    base: Vec<u8>,
 }
 
 impl Decoder {
@@ -52,40 +57,83 @@ impl Decoder {
             inflater: Inflater::new(),
             compressed: Vec::new(),
             delta: Vec::new(),
-            base: Vec::new(),
         }
     }
 
-    /// Replaces `out` by what the entry holds: an object or a delta.
-    pub(super) fn entry(
+    /// What the entry holds, an object or a delta: in memory, and then in `spare`, up to `held_max` bytes.
+    fn entry(
         &mut self,
         pack: &UnpublishedPack,
         number: u32,
-        out: &mut Vec<u8>,
-    ) -> Result<(), ReceiveError> {
-        let offset = pack.entry(number).offset;
+        held_max: u64,
+        mut spare: Vec<u8>,
+    ) -> Result<Content, ReceiveError> {
+        let storage = ReceiveError::Storage;
+        let (offset, end) = (pack.entry(number).offset, pack.end_of(number));
+        let fault = |reason| ReceiveError::Entry { offset, reason };
+        // Nearly every entry is read at once.
+        let ahead = end.min(offset + AHEAD_BYTES);
         let bytes = pack
             .spool
-            .read(offset..pack.end_of(number), &mut self.compressed)
-            .map_err(ReceiveError::Storage)?;
-        let fault = |reason| ReceiveError::Entry { offset, reason };
+            .read(offset..ahead, &mut self.compressed)
+            .map_err(storage)?;
         let header = EntryHeader::parse(bytes, pack.format)
             .map_err(fault)?
             .ok_or_else(|| fault("its header is cut off"))?;
+        let data = offset + header.length as u64..end;
+        if header.size <= held_max {
+            let bytes = match ahead == end {
+                true => &bytes[header.length..],
+                false => pack
+                    .spool
+                    .read(data, &mut self.compressed)
+                    .map_err(storage)?,
+            };
+            self.inflater
+                .again(bytes, header.size, &mut spare)
+                .map_err(fault)?;
+            return Ok(Content::Held(spare));
+        }
+        let mut sink = Sink::new(false, spare, &pack.spool).map_err(storage)?;
         self.inflater
-            .again(&bytes[header.length..], header.size, out)
-            .map_err(fault)
+            .again_in_pieces(&pack.spool, data, header.size, |piece| {
+                sink.write(piece, &pack.spool)
+            })
+            .map_err(|fault| fault.at(offset))?;
+        sink.finish().map_err(storage)
     }
 
-    /// Replaces `out` by the object, built from the whole one it is finally based on. `charge` is
-    /// told of all bytes that takes.
+    /// Builds a delta upon `base`. `begin` is told the bytes of the delta and of the result before anything is made
+    /// of them; the name it answers with takes the result's bytes.
+    pub(super) fn build(
+        &mut self,
+        (pack, number): (&UnpublishedPack, u32),
+        base: &Content,
+        held_max: u64,
+        spare: Vec<u8>,
+        begin: &mut dyn FnMut(u64, u64) -> Result<Option<Name>, ReceiveError>,
+    ) -> Result<(Content, Option<Name>), ReceiveError> {
+        let buffer = std::mem::take(&mut self.delta);
+        let delta = self.entry(pack, number, HELD_BYTES, buffer)?;
+        let built = combine(base, &delta, held_max, spare, &pack.spool, begin)?;
+        if let Content::Held(buffer) = delta {
+            self.delta = buffer;
+        }
+        built.ok_or(ReceiveError::Entry {
+            offset: pack.entry(number).offset,
+            reason: BROKEN,
+        })
+    }
+
+    /// The object, built from the whole one it is finally based on; in memory up to `held_max` bytes.
+    /// `charge` is told of all bytes that takes.
     pub(super) fn object(
         &mut self,
         pack: &UnpublishedPack,
         number: u32,
-        out: &mut Vec<u8>,
+        held_max: u64,
         charge: &mut dyn FnMut(u64) -> Result<(), ReceiveError>,
-    ) -> Result<(), ReceiveError> {
+    ) -> Result<Content, ReceiveError> {
         let mut chain = Vec::new();
         let mut at = number;
         while pack.entry(at).base != Base::NONE {
@@ -95,20 +143,58 @@ impl Decoder {
             chain.push(at);
             at = base.ok_or(ReceiveError::Entry { offset, reason })?;
         }
-        self.entry(pack, at, out)?;
-        charge(out.len() as u64)?;
-        let mut delta = std::mem::take(&mut self.delta);
+        let mut content = self.entry(pack, at, held_max, Vec::new())?;
+        charge(content.length())?;
+        let mut spare = Vec::new();
         while let Some(next) = chain.pop() {
-            self.entry(pack, next, &mut delta)?;
-            std::mem::swap(&mut self.base, out);
-            out.clear();
-            delta::apply(&self.base, &delta, out).ok_or(ReceiveError::Entry {
-                offset: pack.entry(next).offset,
-                reason: BROKEN,
-            })?;
-            charge((delta.len() + out.len()) as u64)?;
+            let mut begin = |delta, size| charge(delta + size).map(|()| None);
+            let buffer = std::mem::take(&mut spare);
+            let (built, _) = self.build((pack, next), &content, held_max, buffer, &mut begin)?;
+            if let Content::Held(buffer) = std::mem::replace(&mut content, built) {
+                spare = buffer;
+            }
         }
-        self.delta = delta;
-        Ok(())
+        Ok(content)
     }
+}
+
+/// What `delta` makes of `base`, in memory up to `held_max` bytes, and the name that `begin` began; `None` if it does
+/// not fit.
+pub(super) fn combine(
+    base: &Content,
+    delta: &Content,
+    held_max: u64,
+    spare: Vec<u8>,
+    spool: &Spool,
+    begin: &mut dyn FnMut(u64, u64) -> Result<Option<Name>, ReceiveError>,
+) -> Result<Option<(Content, Option<Name>)>, ReceiveError> {
+    let storage = ReceiveError::Storage;
+    let mut reader = delta.reader().map_err(storage)?;
+    let sizes = content::sizes(&mut *reader).map_err(storage)?;
+    let Some((_, size)) = sizes.filter(|(base_size, _)| *base_size == base.length()) else {
+        return Ok(None);
+    };
+    let mut name = begin(delta.length(), size)?;
+    if let (Some(base), Some(delta)) = (base.held(), delta.held())
+        && size <= held_max
+    {
+        let mut result = spare;
+        result.clear();
+        let fits = delta::apply(base, delta, &mut result).is_some();
+        if let Some(name) = &mut name {
+            name.update(&result);
+        }
+        return Ok(fits.then_some((Content::Held(result), name)));
+    }
+    let mut sink = Sink::new(size <= held_max, spare, spool).map_err(storage)?;
+    let fits = content::apply(base, &mut *reader, size, &mut |piece| {
+        if let Some(name) = &mut name {
+            name.update(piece);
+        }
+        sink.write(piece, spool)
+    });
+    if !fits.map_err(storage)? {
+        return Ok(None);
+    }
+    Ok(Some((sink.finish().map_err(storage)?, name)))
 }

@@ -2,11 +2,15 @@
 //!
 //! Source: gitformat-pack(5), "Deltified representation"; git-index-pack(1), `--fix-thin`.
 //! Bounds: [`Limits`]; contents that wait for their next delta hold [`WAITING_BYTES`] and one more
-//! object, others are built anew when it is their turn; there is no recursion.
+//! object, others are built anew when it is their turn; large blobs are built in files (`content`);
+//! there is no recursion.
 //! Invariant: a delta is built when its base has a name, so a ring of deltas is never entered and
 //! shows as deltas whose base is missing.
 
-use std::ops::Range;
+use std::{
+    io::{self, Write as _},
+    ops::Range,
+};
 
 use gix_hash::ObjectId;
 use gix_object::Kind;
@@ -15,20 +19,21 @@ use gix_zlib::{Compression, stream::deflate};
 use super::{
     Progress, ReceiveError,
     children::Children,
+    content::{Content, HELD_BYTES},
     entry::{Base, Entry, write_whole_header},
     inspector::Inspector,
     limits::{Expense, Limited, Limits},
-    pack::{BROKEN, Decoder, UnpublishedPack},
+    pack::{Decoder, UnpublishedPack},
     scan::{Name, Scanned},
+    spool::Spool,
     stream::pack_hash,
 };
-use crate::git::packs::delta;
 
 /// Contents that wait for their next delta hold this much together.
-const WAITING_BYTES: usize = 64 << 20;
+const WAITING_BYTES: u64 = 32 << 20;
 /// Buffers up to this size are kept to be used again, so many of them.
 const SPARE_BYTES: usize = 1 << 20;
-const SPARE_BUFFERS: usize = 64;
+const SPARE_BUFFERS: usize = 16;
 /// How many deltas pass between two words of progress.
 const PROGRESS_DELTAS: usize = 4096;
 
@@ -57,7 +62,6 @@ pub(super) fn resolve(
         dropped: 0,
         spare: Vec::new(),
         decoder: Decoder::new(),
-        delta: Vec::new(),
         inspector,
         expense,
         limits,
@@ -87,12 +91,11 @@ struct Resolver<'a> {
     /// Deltas whose base is known by name, sorted by that name.
     by_id: Vec<(ObjectId, u32)>,
     waiting: Vec<Frame>,
-    waiting_bytes: usize,
+    waiting_bytes: u64,
     /// So many of the first that wait have no content any more.
     dropped: usize,
     spare: Vec<Vec<u8>>,
     decoder: Decoder,
-    delta: Vec<u8>,
     inspector: &'a mut Inspector,
     expense: &'a mut Expense,
     limits: &'a Limits,
@@ -104,7 +107,7 @@ struct Frame {
     entry: u32,
     kind: Kind,
     /// `None` when it had to make room.
-    content: Option<Vec<u8>>,
+    content: Option<Content>,
     by_offset: Range<usize>,
     by_id: Range<usize>,
     depth: u32,
@@ -118,7 +121,7 @@ impl Frame {
 
 impl Resolver<'_> {
     /// Builds all deltas on this whole object, and those upon them, depth first.
-    fn grow(&mut self, root: u32, content: Option<Vec<u8>>) -> Result<(), ReceiveError> {
+    fn grow(&mut self, root: u32, content: Option<Content>) -> Result<(), ReceiveError> {
         let Some(mut frame) = self.frame(root, 0) else {
             return Ok(());
         };
@@ -131,7 +134,7 @@ impl Resolver<'_> {
             };
             let base = match frame.content.take() {
                 Some(content) => content,
-                None => self.rebuild(frame.entry)?,
+                None => self.rebuild(&frame)?,
             };
             let result = self.build(child, &frame, &base)?;
             self.tally.one_more();
@@ -190,77 +193,77 @@ impl Resolver<'_> {
     }
 
     /// Builds a delta on the frame's object, names and checks the result.
-    fn build(&mut self, child: u32, frame: &Frame, base: &[u8]) -> Result<Vec<u8>, ReceiveError> {
+    fn build(
+        &mut self,
+        child: u32,
+        frame: &Frame,
+        base: &Content,
+    ) -> Result<Content, ReceiveError> {
         let limits = self.limits;
         let depth = u64::from(frame.depth) + 1;
         ReceiveError::bound(Limited::DeltaDepth, limits.delta_depth.into(), depth)?;
-        let mut delta = std::mem::take(&mut self.delta);
-        self.decoder.entry(&self.pack, child, &mut delta)?;
-        let offset = self.pack.entry(child).offset;
-        let broken = ReceiveError::Entry {
-            offset,
-            reason: BROKEN,
+        let (expense, end, format) = (&mut *self.expense, self.pack.end, self.pack.format);
+        let mut begin = |delta, size| {
+            ReceiveError::bound(Limited::DeltaBytes, limits.delta_bytes, size)?;
+            ReceiveError::bound(Limited::ObjectBytes, limits.object_bytes, size)?;
+            if frame.kind != Kind::Blob {
+                ReceiveError::bound(Limited::ParsedBytes, limits.parsed_bytes, size)?;
+            }
+            expense.charge(size.saturating_add(delta), end, limits)?;
+            Ok(Some(Name::of(format, frame.kind, size)))
         };
-        let Some((_, size, _)) = delta::instructions(&delta) else {
-            return Err(broken);
-        };
-        let size = size as u64;
-        ReceiveError::bound(Limited::DeltaBytes, limits.delta_bytes, size)?;
-        ReceiveError::bound(Limited::ObjectBytes, limits.object_bytes, size)?;
-        if frame.kind != Kind::Blob {
-            ReceiveError::bound(Limited::ParsedBytes, limits.parsed_bytes, size)?;
+        let spare = self.spare.pop().unwrap_or_default();
+        let held_max = held_max(frame.kind);
+        let (result, name) =
+            self.decoder
+                .build((&self.pack, child), base, held_max, spare, &mut begin)?;
+        let name = name.expect("it was begun");
+        let id = name.finish(self.pack.entry(child).offset)?;
+        match result.held() {
+            Some(held) => {
+                let base_id = &self.pack.entry(frame.entry).id;
+                let base = base.held().map(|base| (base_id, base));
+                self.inspector.object(id, frame.kind, held, base)?;
+            }
+            None => self.inspector.large_blob(id, result.length())?,
         }
-        self.expense
-            .charge(delta.len() as u64 + size, self.pack.end, limits)?;
-        let mut result = self.spare.pop().unwrap_or_default();
-        result.clear();
-        delta::apply(base, &delta, &mut result).ok_or(broken)?;
-        self.delta = delta;
-        let mut name = Name::of(self.pack.format, frame.kind, size);
-        name.update(&result);
-        let id = name.finish(offset)?;
-        let base = (&self.pack.entry(frame.entry).id, base);
-        self.inspector.object(id, frame.kind, &result, Some(base))?;
         let entry = &mut self.pack.entries[child as usize];
         entry.id = id;
-        entry.size = size;
+        entry.size = result.length();
         entry.kind = Some(frame.kind);
         entry.base = Base::entry(frame.entry);
         Ok(result)
     }
 
     /// The content of a named object, once more.
-    fn rebuild(&mut self, number: u32) -> Result<Vec<u8>, ReceiveError> {
-        let mut content = self.spare.pop().unwrap_or_default();
-        let end = self.pack.end;
+    fn rebuild(&mut self, frame: &Frame) -> Result<Content, ReceiveError> {
+        let (expense, limits, end) = (&mut *self.expense, self.limits, self.pack.end);
+        let mut charge = |bytes| expense.charge(bytes, end, limits);
         self.decoder
-            .object(&self.pack, number, &mut content, &mut |bytes| {
-                self.expense.charge(bytes, end, self.limits)
-            })?;
-        Ok(content)
+            .object(&self.pack, frame.entry, held_max(frame.kind), &mut charge)
     }
 
     /// Puts a frame on top of the others, of which the lowest drop their contents if all of them
     /// hold too much.
     fn wait(&mut self, frame: Frame) {
-        self.waiting_bytes += frame.content.as_ref().map_or(0, Vec::len);
+        self.waiting_bytes += frame.content.as_ref().map_or(0, Content::length);
         self.dropped = self.dropped.min(self.waiting.len());
         self.waiting.push(frame);
         while self.waiting_bytes > WAITING_BYTES && self.dropped + 1 < self.waiting.len() {
             let content = self.waiting[self.dropped].content.take();
-            self.waiting_bytes -= content.as_ref().map_or(0, Vec::len);
+            self.waiting_bytes -= content.as_ref().map_or(0, Content::length);
             self.dropped += 1;
         }
     }
 
     fn next_waiting(&mut self) -> Option<Frame> {
         let frame = self.waiting.pop()?;
-        self.waiting_bytes -= frame.content.as_ref().map_or(0, Vec::len);
+        self.waiting_bytes -= frame.content.as_ref().map_or(0, Content::length);
         Some(frame)
     }
 
-    fn recycle(&mut self, content: Option<Vec<u8>>) {
-        if let Some(buffer) = content
+    fn recycle(&mut self, content: Option<Content>) {
+        if let Some(Content::Held(buffer)) = content
             && buffer.capacity() <= SPARE_BYTES
             && self.spare.len() < SPARE_BUFFERS
         {
@@ -288,7 +291,7 @@ impl Resolver<'_> {
             if self.pack.entry(delta).kind.is_some() {
                 continue;
             }
-            match self.inspector.base(&base, self.limits)? {
+            match self.inspector.base(&base, &self.pack.spool, self.limits)? {
                 Some((kind, content)) => {
                     let appended = self.append(base, kind, &content)?;
                     self.grow(appended, Some(content))?;
@@ -307,30 +310,22 @@ impl Resolver<'_> {
     }
 
     /// Adds a whole object at the pack's end.
-    fn append(&mut self, id: ObjectId, kind: Kind, content: &[u8]) -> Result<u32, ReceiveError> {
-        use std::io::Write as _;
-        let offset = self.pack.end;
-        let size = content.len() as u64;
-        let mut bytes = Vec::new();
-        write_whole_header(kind, size, &mut bytes);
-        let mut deflate = deflate::Write::new(bytes, Compression::BEST_SPEED);
-        deflate
-            .write_all(content)
-            .and_then(|()| deflate.flush())
-            .map_err(ReceiveError::Storage)?;
-        let bytes = deflate.into_inner();
+    fn append(&mut self, id: ObjectId, kind: Kind, content: &Content) -> Result<u32, ReceiveError> {
+        let (offset, size) = (self.pack.end, content.length());
+        let mut header = Vec::new();
+        write_whole_header(kind, size, &mut header);
         let spool = &mut self.pack.spool;
-        spool
+        let crc32 = spool
             .truncate(offset)
-            .and_then(|()| spool.append(&bytes))
+            .and_then(|()| compress_onto(spool, &header, content))
             .map_err(ReceiveError::Storage)?;
-        self.pack.end += bytes.len() as u64;
+        self.pack.end = spool.length();
         let appended = number(self.pack.entries.len());
         self.pack.entries.push(Entry {
             offset,
             size,
             id,
-            crc32: crc32fast::hash(&bytes),
+            crc32,
             base: Base::NONE,
             kind: Some(kind),
         });
@@ -361,6 +356,38 @@ impl Resolver<'_> {
         }
         *trailer = hash.finish().as_ref().to_vec();
         spool.append(trailer).map_err(ReceiveError::Storage)
+    }
+}
+
+/// Appends an entry to the pack's bytes; answers its checksum.
+fn compress_onto(spool: &mut Spool, header: &[u8], content: &Content) -> io::Result<u32> {
+    struct Counted<'a>(&'a mut Spool, crc32fast::Hasher);
+
+    impl io::Write for Counted<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.append(bytes)?;
+            self.1.update(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut counted = Counted(spool, crc32fast::Hasher::new());
+    counted.write_all(header)?;
+    let mut deflate = deflate::Write::new(counted, Compression::BEST_SPEED);
+    io::copy(&mut *content.reader()?, &mut deflate)?;
+    deflate.flush()?;
+    Ok(deflate.into_inner().1.finalize())
+}
+
+/// So many bytes of an object of this kind are held; what has a syntax is held as a whole.
+fn held_max(kind: Kind) -> u64 {
+    match kind {
+        Kind::Blob => HELD_BYTES,
+        _ => u64::MAX,
     }
 }
 

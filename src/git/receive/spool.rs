@@ -7,6 +7,7 @@
 //! disk is an error of this push and not the end of the server.
 
 use std::{
+    fs::File,
     io::{self, Write as _},
     ops::Range,
     os::unix::fs::FileExt as _,
@@ -67,9 +68,7 @@ impl Spool {
         }
         if let Bytes::File { file, length } = &mut self.bytes {
             let longer = *length + more.len() as u64;
-            if longer / CHECK_BYTES > *length / CHECK_BYTES {
-                Reserve::FromPacks.check(&self.incoming)?;
-            }
+            has_room(&self.incoming, *length..longer)?;
             file.write_all(more)?;
             *length = longer;
         }
@@ -135,6 +134,17 @@ impl Spool {
         }
     }
 
+    /// A file without a name beside the pack's.
+    pub(super) fn scratch(&self) -> io::Result<File> {
+        Reserve::FromPacks.check(&self.incoming)?;
+        tempfile::tempfile_in(&self.incoming)
+    }
+
+    /// Looks after the disk for a scratch file that grows by this range.
+    pub(super) fn has_room(&self, growth: Range<u64>) -> io::Result<()> {
+        has_room(&self.incoming, growth)
+    }
+
     /// The file that holds everything, written now if it was not before.
     pub(super) fn into_file(self) -> io::Result<NamedTempFile> {
         match self.bytes {
@@ -146,6 +156,14 @@ impl Spool {
             }
         }
     }
+}
+
+/// Looks whether the disk has room, each [`CHECK_BYTES`].
+fn has_room(incoming: &Path, growth: Range<u64>) -> io::Result<()> {
+    if growth.end / CHECK_BYTES > growth.start / CHECK_BYTES {
+        Reserve::FromPacks.check(incoming)?;
+    }
+    Ok(())
 }
 
 /// A file of its own in the quarantine folder; it is removed unless it is renamed.

@@ -2,6 +2,7 @@
 
 mod deltas;
 mod filters;
+mod plain;
 
 use std::collections::BTreeSet;
 

@@ -15,6 +15,8 @@ mod message;
 mod names;
 mod tree;
 
+use std::io::{self, BufRead};
+
 use gix_hash::ObjectId;
 use gix_object::Kind;
 
@@ -82,21 +84,23 @@ impl Rules {
         }
     }
 
-    /// Checks a blob for the name it has somewhere.
-    pub(super) fn check_special(&self, special: Special, content: &[u8]) -> Result<(), Fault> {
+    /// Checks a blob for the name it has somewhere; the outer error is that of reading it.
+    pub(super) fn check_special(
+        &self,
+        special: Special,
+        content: &mut dyn BufRead,
+    ) -> io::Result<Result<(), Fault>> {
         match special {
-            Special::Gitmodules => gitmodules::check(content),
-            Special::Gitattributes => {
-                let text = content.split(|byte| *byte == 0).next().unwrap_or_default();
-                let longest = text.split(|byte| *byte == b'\n').map(<[u8]>::len).max();
-                if longest >= Some(GITATTRIBUTES_LINE_BYTES) {
-                    self.raise(
-                        Message::GitattributesLineLength,
-                        "a line of .gitattributes is too long",
-                    )?;
-                }
-                Ok(())
+            Special::Gitmodules => {
+                let mut text = Vec::new();
+                content.read_to_end(&mut text)?;
+                Ok(gitmodules::check(&text))
             }
+            Special::Gitattributes if has_long_line(content)? => Ok(self.raise(
+                Message::GitattributesLineLength,
+                "a line of .gitattributes is too long",
+            )),
+            Special::Gitattributes => Ok(Ok(())),
         }
     }
 
@@ -106,5 +110,28 @@ impl Rules {
             return Ok(());
         }
         Err(Fault::new(message, text))
+    }
+}
+
+/// Whether a line has [`GITATTRIBUTES_LINE_BYTES`] or more; a NUL ends the text, as it does for git.
+fn has_long_line(content: &mut dyn BufRead) -> io::Result<bool> {
+    let mut length = 0;
+    loop {
+        let piece = content.fill_buf()?;
+        if piece.is_empty() {
+            return Ok(false);
+        }
+        for byte in piece {
+            match byte {
+                0 => return Ok(false),
+                b'\n' => length = 0,
+                _ => length += 1,
+            }
+            if length >= GITATTRIBUTES_LINE_BYTES {
+                return Ok(true);
+            }
+        }
+        let read = piece.len();
+        content.consume(read);
     }
 }
