@@ -166,6 +166,18 @@ pub struct Limits {
     pub push_object_bytes: u64,
     /// Longest chain of deltas in a push.
     pub push_delta_depth: u32,
+    /// Most entries of one tree in a push.
+    pub push_tree_entries: usize,
+    /// Most folders in each other that one push may bring.
+    pub push_tree_depth: usize,
+    /// Most refs that one push may move.
+    pub push_commands: usize,
+    /// Most options that one push may carry.
+    pub push_options: usize,
+    /// Most objects that one fetch may want, by id and by name together.
+    pub fetch_wants: usize,
+    /// Most objects that the client of one fetch may say it has.
+    pub fetch_haves: usize,
     /// Largest body of an upload-pack request, inflated.
     pub fetch_request_bytes: u64,
     /// Largest body of a management request.
@@ -203,6 +215,12 @@ impl Default for Limits {
             push_inflated_bytes: 64 << 30,
             push_object_bytes: 2 << 30,
             push_delta_depth: 1000,
+            push_tree_entries: 1_000_000,
+            push_tree_depth: 2048,
+            push_commands: 250_000,
+            push_options: 100,
+            fetch_wants: 500_000,
+            fetch_haves: 500_000,
             fetch_request_bytes: 32 << 20,
             api_request_bytes: 1 << 20,
             connections: 4096,

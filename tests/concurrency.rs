@@ -76,22 +76,3 @@ fn pushes_to_one_branch_are_one_winner_at_a_time() {
         "exactly one push may find the branch where its clone left it"
     );
 }
-
-#[test]
-fn a_full_server_says_so_instead_of_piling_up() {
-    let server = Server::start_with(|settings| {
-        settings.limits.queue_length = 0;
-    });
-    let alice = server.user("alice");
-    let remote = alice.creates_repository_with("novel", &["--public"]);
-    // A queue of none takes nobody, not even the first.
-    let (_, refused) = alice.tries_to_clone(&remote, Via::Http, &[]);
-    refused.succeeds();
-    let copy = WorkingCopy(alice.new_folder());
-    copy.git("init --quiet .").succeeds();
-    copy.commits("one", "1\n");
-    copy.git_with(&["push", &alice.url(&remote, Via::Http), "HEAD:main"], b"")
-        .fails_with("429");
-    copy.git_with(&["push", &alice.url(&remote, Via::Ssh), "HEAD:main"], b"")
-        .fails_with("busy");
-}

@@ -9,9 +9,10 @@ use crate::support::{Git, Remote, Server, User, Via, WorkingCopy};
 struct Skills {
     atomic: bool, // 2.4; before 2.24 the client forgets it over HTTP when it refuses a ref itself
     push_options: bool, // 2.10
-    protocols: &'static [&'static str], // 2.18
+    /// 2.18, which itself trips over its own shallow file in version 2, whoever serves it.
+    protocols: &'static [&'static str],
     filters: bool, // 2.19
-    sha256: bool, // 2.29
+    sha256: bool,  // 2.29
 }
 
 impl Skills {
@@ -20,7 +21,11 @@ impl Skills {
         Self {
             atomic: since(24),
             push_options: since(10),
-            protocols: if since(18) { &["0", "1", "2"] } else { &["0"] },
+            protocols: match git.version.1 {
+                _ if since(20) => &["0", "1", "2"],
+                18 | 19 => &["0", "1"],
+                _ => &["0"],
+            },
             filters: since(19),
             sha256: since(29),
         }

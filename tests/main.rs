@@ -16,6 +16,7 @@ mod foreign;
 mod git_versions;
 mod hostile;
 mod http_transport;
+mod limits;
 mod partial_clones;
 mod shallow;
 mod shutdown;

@@ -12,7 +12,7 @@ use packhorse_protocol::{Offer, UploadPack, upload_pack::WantsRequest};
 
 use super::{
     Conversation, Input, Output, WireError,
-    dialogue::{AGENT, Dialogue},
+    dialogue::Dialogue,
     objects::{Work, visible_ref},
     opened::{Opened, finish},
 };
@@ -147,7 +147,7 @@ impl Opened<policy::Fetch> {
             sideband_all: fetch.sideband_all,
             allow_tip_sha1_in_want: matches!(fetch.wants, Wants::Tips | Wants::Any),
             allow_reachable_sha1_in_want: fetch.wants >= Wants::Reachable,
-            ..Offer::new(self.repository.row.object_format.kind(), AGENT)
+            ..self.plain_offer()
         }
     }
 

@@ -4,7 +4,12 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use super::{Input, Output, Wire, WireError, dialogue::Dialogue};
+use packhorse_protocol::Offer;
+
+use super::{
+    Input, Output, Wire, WireError,
+    dialogue::{AGENT, Dialogue},
+};
 use crate::{
     hosting::Repository,
     model::{Caller, Principal},
@@ -41,6 +46,17 @@ impl<A: RepositoryAction> Opened<A> {
         output: &'o mut O,
     ) -> Dialogue<'o, O> {
         Dialogue::new(input, output, self.wire.0.limits.idle_timeout())
+    }
+
+    /// What the server lets this conversation do, but for what differs from one kind to the other.
+    pub(super) fn plain_offer(&self) -> Offer {
+        let limits = &self.wire.0.limits;
+        let mut offer = Offer::new(self.repository.row.object_format.kind(), AGENT);
+        offer.limits.commands = limits.push_commands;
+        offer.limits.push_options = limits.push_options;
+        offer.limits.wants = limits.fetch_wants;
+        offer.limits.haves = limits.fetch_haves;
+        offer
     }
 
     /// Whose slots the caller uses: strangers share those of their address.

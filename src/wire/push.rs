@@ -14,7 +14,7 @@ use std::{
 };
 
 use packhorse_protocol::{
-    Offer, ReceivePack,
+    ReceivePack,
     receive_pack::{CommandStatus, Outcome, PushRequest, ReceiveReply},
 };
 use tokio::{io::AsyncBufReadExt as _, sync::mpsc};
@@ -22,7 +22,7 @@ use tokio_util::{io::SyncIoBridge, sync::CancellationToken};
 
 use super::{
     Conversation, Input, Output, WireError,
-    dialogue::{AGENT, Dialogue, KEEPALIVE},
+    dialogue::{Dialogue, KEEPALIVE},
     opened::{Opened, finish},
 };
 use crate::{
@@ -66,7 +66,7 @@ impl Opened<policy::Push> {
         conversation: Conversation,
         dialogue: &mut Dialogue<'_, O>,
     ) -> Result<(), WireError> {
-        let offer = Arc::new(Offer::new(self.repository.row.object_format.kind(), AGENT));
+        let offer = Arc::new(self.plain_offer());
         let mut state = ReceivePack::start(
             conversation.version,
             conversation.transport,
@@ -119,11 +119,16 @@ impl Opened<policy::Push> {
                 Ok(quarantine) => Some(quarantine),
                 Err(error) => {
                     let reason = error.to_string();
+                    let (unpacked, word) = if lacks_history(&request, &error) {
+                        (Ok(()), "shallow update not allowed")
+                    } else {
+                        (Err(&*reason), "unpacker error")
+                    };
                     let rejected = request.commands.iter().map(|command| CommandStatus {
                         name: &command.name,
-                        outcome: Outcome::Rejected("unpacker error"),
+                        outcome: Outcome::Rejected(word),
                     });
-                    let last = reply.report(Err(&reason), rejected, &mut dialogue.buffer);
+                    let last = reply.report(unpacked, rejected, &mut dialogue.buffer);
                     drain(&mut dialogue.input).await;
                     return dialogue.refused(last, &reason).await;
                 }
@@ -285,6 +290,18 @@ impl<R: Read> Read for WhileAwaited<R> {
     }
 }
 
+/// Whether the pack was refused for parents that its sender has not either: its history is cut, and the
+/// repository lacks what is behind the cut.
+fn lacks_history(request: &PushRequest, error: &ReceiveError) -> bool {
+    let missing = match error {
+        ReceiveError::MissingObject { kind, .. } => *kind == "commit",
+        // More parents than there are commits at all.
+        ReceiveError::Unconnected => true,
+        _ => false,
+    };
+    missing && !request.shallows.is_empty()
+}
+
 /// Nothing where the wire has the null id.
 fn present(id: ObjectId) -> Option<ObjectId> {
     (!id.is_null()).then_some(id)
@@ -297,6 +314,8 @@ fn receive_limits(limits: &Limits) -> receive::Limits {
         inflated_bytes: limits.push_inflated_bytes,
         object_bytes: limits.push_object_bytes,
         delta_depth: limits.push_delta_depth,
+        tree_entries: limits.push_tree_entries,
+        tree_depth: limits.push_tree_depth,
         ..receive::Limits::default()
     }
 }

@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How long a refused peer is asked to stay away, in seconds.
@@ -77,24 +78,31 @@ impl Slots {
     /// # Errors
     /// [`Busy`] when the queue is full or the wait took too long; nothing is held then.
     pub(crate) async fn acquire(&self, repository: u64, caller: String) -> Result<Slot, Busy> {
+        let taken = self.take(repository, caller);
+        tokio::pin!(taken);
+        // What is free at once needs no place in the queue.
+        if let Some(taken) = taken.as_mut().now_or_never() {
+            return taken;
+        }
         let _queued = Queued::enter(&self.waiting, self.queue_length)?;
-        let taken = async {
-            // The narrow bounds first: whoever waits for them must not hold what others could use.
-            let caller = self.callers.acquire(caller).await;
-            let repository = self.repositories.acquire(repository).await;
-            let server = Arc::clone(&self.server)
-                .acquire_owned()
-                .await
-                .map_err(|_| Busy)?;
-            Ok(Slot {
-                _server: server,
-                _repository: repository,
-                _caller: caller,
-            })
-        };
         tokio::time::timeout(self.queue_wait, taken)
             .await
             .map_err(|_| Busy)?
+    }
+
+    async fn take(&self, repository: u64, caller: String) -> Result<Slot, Busy> {
+        // The narrow bounds first: whoever waits for them must not hold what others could use.
+        let caller = self.callers.acquire(caller).await;
+        let repository = self.repositories.acquire(repository).await;
+        let server = Arc::clone(&self.server)
+            .acquire_owned()
+            .await
+            .map_err(|_| Busy)?;
+        Ok(Slot {
+            _server: server,
+            _repository: repository,
+            _caller: caller,
+        })
     }
 }
 
@@ -209,6 +217,18 @@ mod tests {
             drop(first);
             slots.acquire(second.0, second.1.into()).await.unwrap();
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_queue_what_is_free_is_had_and_nobody_waits() {
+        let slots = slots(1, 9, 9, 0);
+        let held = slots.acquire(1, "a".into()).await.unwrap();
+        let began = tokio::time::Instant::now();
+        assert_eq!(slots.acquire(2, "b".into()).await.unwrap_err(), Busy);
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        drop(held);
+        slots.acquire(2, "b".into()).await.unwrap();
+        assert!(slots.callers.semaphores.lock().unwrap().is_empty());
     }
 
     #[tokio::test(start_paused = true)]

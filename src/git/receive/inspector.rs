@@ -13,6 +13,7 @@ use super::{
     check::{GITATTRIBUTES_BYTES, GITMODULES_BYTES, Message, Problem, Refusal, Rules, Special},
     content::{Content, HELD_BYTES},
     index::Order,
+    levels::Levels,
     limits::{Expense, Limited, Limits},
     pack::{Decoder, UnpublishedPack},
     references::{References, WithoutParents},
@@ -25,6 +26,7 @@ pub(super) struct Inspector {
     rules: Rules,
     references: References,
     references_max: u64,
+    levels: Levels,
     shallow: HashSet<ObjectId>,
     repository: ObjectReader,
     buffer: Vec<u8>,
@@ -41,6 +43,7 @@ impl Inspector {
             },
             references: References::new(),
             references_max: packs.object_count(),
+            levels: Levels::new(limits.tree_depth),
             shallow: limits.shallow.clone(),
             repository: ObjectReader::new(packs),
             buffer: Vec::new(),
@@ -50,6 +53,7 @@ impl Inspector {
     /// Says how many objects are coming.
     pub(super) fn expect(&mut self, count: u32) {
         self.references_max += u64::from(count);
+        self.levels.expect(count);
     }
 
     /// An object, and the one that it was built on.
@@ -58,8 +62,9 @@ impl Inspector {
         id: ObjectId,
         kind: Kind,
         content: &[u8],
-        base: Option<&[u8]>,
+        base: Option<(&ObjectId, &[u8])>,
     ) -> Result<(), ReceiveError> {
+        let (base_id, base) = base.unzip();
         let checked = if self.shallow.contains(&id) {
             let links = &mut WithoutParents(&mut self.references);
             self.rules.check(kind, content, base, links)
@@ -73,6 +78,7 @@ impl Inspector {
                 limit: self.rules.tree_entries as u64,
             },
         })?;
+        self.note_levels(&id, kind, base_id);
         if self.references.count() > self.references_max {
             return Err(ReceiveError::Unconnected);
         }
@@ -82,6 +88,13 @@ impl Inspector {
                 Err(ReceiveError::Collision(id))
             }
             _ => Ok(()),
+        }
+    }
+
+    fn note_levels(&mut self, id: &ObjectId, kind: Kind, base: Option<&ObjectId>) {
+        let folders = self.references.take_folders();
+        if kind == Kind::Tree {
+            self.levels.tree(id, base, folders);
         }
     }
 
@@ -148,6 +161,8 @@ impl Inspector {
                 Some(_) => {}
             }
         }
+        let mut charge = |bytes| expense.charge(bytes, pack.end, limits);
+        self.levels.check(pack, order, &mut charge)?;
         let mut decoder = Decoder::new();
         for (id, special) in self.references.special() {
             let (message, most) = match special {

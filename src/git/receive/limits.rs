@@ -39,6 +39,9 @@ pub struct Limits {
     pub delta_depth: u32,
     /// Entries of one tree. Default: one million.
     pub tree_entries: usize,
+    /// Folders in each other, the top included, as far as the pack brings them. Default: 2048, as
+    /// git's own `core.maxTreeDepth`.
+    pub tree_depth: usize,
     /// Faults of objects that do not refuse a push. Default: none.
     pub tolerated: Tolerated,
     /// Commits whose parents may be missing, since the pusher does not have them either. Default:
@@ -64,6 +67,7 @@ impl Default for Limits {
             parsed_bytes: 32 << 20,
             delta_depth: 4095,
             tree_entries: 1_000_000,
+            tree_depth: 2048,
             tolerated: Tolerated::none(),
             shallow: HashSet::new(),
         }
@@ -91,6 +95,8 @@ pub enum Limited {
     DeltaDepth,
     /// [`Limits::tree_entries`]
     TreeEntries,
+    /// [`Limits::tree_depth`]
+    TreeDepth,
 }
 
 impl std::fmt::Display for Limited {
@@ -105,6 +111,7 @@ impl std::fmt::Display for Limited {
             Self::ParsedBytes => "bytes in a commit, tree or tag",
             Self::DeltaDepth => "deltas upon each other",
             Self::TreeEntries => "entries in a tree",
+            Self::TreeDepth => "folders in each other",
         })
     }
 }

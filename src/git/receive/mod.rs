@@ -20,6 +20,7 @@ mod error;
 mod index;
 mod inflate;
 mod inspector;
+mod levels;
 mod limits;
 mod pack;
 mod quarantine;

@@ -24,6 +24,8 @@ pub(super) struct References {
     special: BTreeSet<(ObjectId, Special)>,
     /// Named as two kinds, which can't both be right.
     ambiguous: Option<(ObjectId, Kind)>,
+    /// The trees among what the object at hand names.
+    folders: Vec<ObjectId>,
 }
 
 impl References {
@@ -32,7 +34,13 @@ impl References {
             links: HashMap::with_hasher(IdHash::new()),
             special: BTreeSet::new(),
             ambiguous: None,
+            folders: Vec::new(),
         }
+    }
+
+    /// The trees that were named since the last call.
+    pub(super) fn take_folders(&mut self) -> std::vec::Drain<'_, ObjectId> {
+        self.folders.drain(..)
     }
 
     /// How many objects are named.
@@ -54,6 +62,9 @@ impl References {
 
 impl Links for References {
     fn link(&mut self, id: ObjectId, kind: Kind) {
+        if kind == Kind::Tree {
+            self.folders.push(id);
+        }
         match self.links.entry(id) {
             hash_map::Entry::Vacant(entry) => {
                 entry.insert(kind);

@@ -220,7 +220,11 @@ impl Resolver<'_> {
         let name = name.expect("it was begun");
         let id = name.finish(self.pack.entry(child).offset)?;
         match result.held() {
-            Some(held) => self.inspector.object(id, frame.kind, held, base.held())?,
+            Some(held) => {
+                let base_id = &self.pack.entry(frame.entry).id;
+                let base = base.held().map(|base| (base_id, base));
+                self.inspector.object(id, frame.kind, held, base)?;
+            }
             None => self.inspector.large_blob(id, result.length())?,
         }
         let entry = &mut self.pack.entries[child as usize];

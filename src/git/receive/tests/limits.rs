@@ -185,3 +185,78 @@ fn expansion() {
     let enough = inflated / pack.len() as u64 + 1;
     check(&pack, with(enough), with(1), Limited::Expansion);
 }
+
+/// A tree that holds the one before it, and so on, `levels` in all.
+fn stacked(levels: usize) -> Builder {
+    let mut builder = Builder::new().whole(Kind::Blob, b"leaf");
+    let mut below = ("100644", id(Kind::Blob, b"leaf"));
+    for _ in 0..levels {
+        let content = tree(&[(below.0, "a", below.1)]);
+        builder = builder.whole(Kind::Tree, &content);
+        below = ("40000", id(Kind::Tree, &content));
+    }
+    builder
+}
+
+fn with_tree_depth(tree_depth: usize) -> Limits {
+    Limits {
+        tree_depth,
+        ..Limits::default()
+    }
+}
+
+#[test]
+fn tree_depth() {
+    for levels in [2, 3, 9, 300] {
+        let pack = stacked(levels).finish();
+        let (exact, less) = (with_tree_depth(levels), with_tree_depth(levels - 1));
+        check(&pack, exact, less, Limited::TreeDepth);
+    }
+}
+
+#[test]
+fn folders_that_a_tree_has_from_its_base_count_too() {
+    // A tree of two levels; one that adds a file to it, as a delta; and one that holds this one: three
+    // levels, of which the delta names none.
+    let blob = id(Kind::Blob, b"leaf");
+    let low = tree(&[("100644", "a", blob)]);
+    let base = tree(&[("40000", "a", id(Kind::Tree, &low))]);
+    let built = tree(&[("40000", "a", id(Kind::Tree, &low)), ("100644", "b", blob)]);
+    let top = tree(&[("40000", "a", id(Kind::Tree, &built))]);
+    let added = &built[base.len()..];
+    let mut delta = [number(base.len()), number(built.len())].concat();
+    delta.extend([0x90, u8::try_from(base.len()).unwrap()]);
+    delta.push(u8::try_from(added.len()).unwrap());
+    delta.extend_from_slice(added);
+    let pack = Builder::new()
+        .whole(Kind::Blob, b"leaf")
+        .whole(Kind::Tree, &low)
+        .whole(Kind::Tree, &base)
+        .on_id(&id(Kind::Tree, &base), &delta)
+        .whole(Kind::Tree, &top)
+        .finish();
+    check(
+        &pack,
+        with_tree_depth(3),
+        with_tree_depth(2),
+        Limited::TreeDepth,
+    );
+}
+
+#[test]
+fn a_tree_built_on_one_that_holds_it_is_measured_as_it_is() {
+    let blob = id(Kind::Blob, b"leaf");
+    let low = tree(&[("100644", "a", blob)]);
+    let high = tree(&[("40000", "a", id(Kind::Tree, &low))]);
+    let pack = Builder::new()
+        .whole(Kind::Blob, b"leaf")
+        .whole(Kind::Tree, &high)
+        .on_id(&id(Kind::Tree, &high), &replace(high.len(), &low))
+        .finish();
+    check(
+        &pack,
+        with_tree_depth(2),
+        with_tree_depth(1),
+        Limited::TreeDepth,
+    );
+}
