@@ -12,7 +12,7 @@ use std::{
 
 use packhorse_protocol::{
     Offer, Transport, UploadPack, Version,
-    filter::{self, Allowed, ObjectType},
+    filter::Allowed,
     upload_pack::{Deepen, DeepenRequest, PackReply, PackRequest},
 };
 
@@ -27,7 +27,9 @@ use super::{
 use crate::{
     git::{
         self, ObjectReader, PackSet, Repository,
-        fetch::{Boundary, DeepenError, FetchRequest, Stopped, WriteError},
+        fetch::{
+            Boundary, DeepenError, FetchRequest, Filter, Names, SparseError, Stopped, WriteError,
+        },
     },
     model::{ObjectId, RefSnapshot},
 };
@@ -279,19 +281,33 @@ impl Service {
         dialogue: &mut Dialogue<'_>,
     ) -> Result<UploadPack, BareError> {
         let progress = asked.progress;
-        let request = match fetch_request(asked) {
-            Ok(request) => request,
-            Err(reason) => {
-                let last = reply.fail(reason, &mut dialogue.buffer);
+        let refs = self.snapshot();
+        let names = Names {
+            git: &self.repository,
+            packs: &self.packs,
+            refs: &refs,
+        };
+        let filter = match asked
+            .filter
+            .as_ref()
+            .map(|asked| names.filter(asked))
+            .transpose()
+        {
+            Ok(filter) => filter,
+            Err(SparseError::Read(error)) => return Err(error.into()),
+            Err(refused) => {
+                let reason = refused.to_string();
+                let last = reply.fail(&reason, &mut dialogue.buffer);
                 return Err(dialogue.refused(last, reason));
             }
         };
-        let (repository, refs) = (&self.repository, self.snapshot());
+        let request = fetch_request(asked, filter);
+        let (repository, packs) = (&self.repository, Arc::clone(&self.packs));
         let (sender, pieces) = mpsc::sync_channel(PIECES);
         dialogue.flush()?;
         let written = std::thread::scope(|scope| {
-            let worker =
-                scope.spawn(move || make_pack(repository, &refs, &request, sender, progress));
+            let worker = scope
+                .spawn(move || make_pack(repository, packs, &refs, &request, sender, progress));
             let sent = self.pass_on(&pieces, &reply, dialogue);
             // A peer that is gone must not leave the worker waiting for room.
             drop(pieces);
@@ -342,6 +358,7 @@ enum Piece {
 
 fn make_pack(
     repository: &Repository,
+    packs: Arc<PackSet>,
     refs: &RefSnapshot,
     request: &FetchRequest,
     pieces: mpsc::SyncSender<Piece>,
@@ -356,20 +373,14 @@ fn make_pack(
         }
     };
     let mut told = 0;
-    let plan = git::fetch::prepare(
-        repository,
-        repository.packs(),
-        refs,
-        request,
-        &mut |found| {
-            if let git::fetch::Progress::Counting(count) = found
-                && count >= told + STEP
-            {
-                told = count;
-                tell(format!("Counting objects: {count}\r"));
-            }
-        },
-    )?;
+    let plan = git::fetch::prepare(repository, packs, refs, request, &mut |found| {
+        if let git::fetch::Progress::Counting(count) = found
+            && count >= told + STEP
+        {
+            told = count;
+            tell(format!("Counting objects: {count}\r"));
+        }
+    })?;
     tell(format!(
         "Counting objects: {}, done.\n",
         plan.object_count()
@@ -469,35 +480,17 @@ fn allowed_filters(config: &Config) -> Result<Allowed, BareError> {
     })
 }
 
-/// The request in the engine's words, or why it can't be served.
-fn fetch_request(asked: PackRequest) -> Result<FetchRequest, &'static str> {
-    Ok(FetchRequest {
+/// The request in the engine's words.
+fn fetch_request(asked: PackRequest, filter: Option<Filter>) -> FetchRequest {
+    FetchRequest {
         wants: asked.wants.to_vec(),
         haves: asked.common.to_vec(),
         client_shallows: asked.shallows.to_vec(),
         shallow: asked.new_shallow,
         unshallow: asked.unshallow,
-        filter: asked.filter.map(filter).transpose()?,
+        filter,
         thin_pack: asked.thin_pack,
         ofs_delta: asked.ofs_delta,
         include_tag: asked.include_tag,
-    })
-}
-
-fn filter(asked: filter::Filter) -> Result<git::fetch::Filter, &'static str> {
-    Ok(match asked {
-        filter::Filter::BlobNone => git::fetch::Filter::BlobNone,
-        filter::Filter::BlobLimit(bytes) => git::fetch::Filter::BlobLimit(bytes),
-        filter::Filter::TreeDepth(depth) => git::fetch::Filter::TreeDepth(depth),
-        filter::Filter::ObjectType(kind) => git::fetch::Filter::ObjectType(match kind {
-            ObjectType::Blob => git::ObjectKind::Blob,
-            ObjectType::Tree => git::ObjectKind::Tree,
-            ObjectType::Commit => git::ObjectKind::Commit,
-            ObjectType::Tag => git::ObjectKind::Tag,
-        }),
-        filter::Filter::SparseOid(_) => return Err("filter 'sparse:oid' not supported"),
-        filter::Filter::Combine(parts) => {
-            git::fetch::Filter::Combine(parts.into_iter().map(filter).collect::<Result<_, _>>()?)
-        }
-    })
+    }
 }

@@ -329,7 +329,10 @@ fn normalized(path: &Path) -> PathBuf {
 }
 
 /// The `shallow` file, or the one that the environment names.
-fn read_shallow(common: &Path, format: ObjectFormat) -> Result<Vec<ObjectId>, BareError> {
+pub(super) fn read_shallow(
+    common: &Path,
+    format: ObjectFormat,
+) -> Result<Vec<ObjectId>, BareError> {
     let path = match env::var_os("GIT_SHALLOW_FILE") {
         Some(path) if path.is_empty() => return Ok(Vec::new()),
         Some(path) => path.into(),

@@ -19,7 +19,7 @@ use lru::LruCache;
 
 use super::{
     fetch::VisibleSets,
-    packs::{OpenError, Pack, PackSet},
+    packs::{OpenError, Pack, PackSet, indices},
     receive::sweep,
 };
 use crate::{
@@ -347,21 +347,6 @@ impl State {
         }
         Arc::clone(self.live.entry(uuid.to_owned()).or_default())
     }
-}
-
-/// The indices of the packs in a folder.
-fn indices(pack_folder: &Path) -> Result<Vec<PathBuf>, OpenError> {
-    let mut indices = Vec::new();
-    for entry in fs::read_dir(pack_folder).map_err(|source| io(pack_folder, source))? {
-        let path = entry.map_err(|source| io(pack_folder, source))?.path();
-        let named_so = path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"pack-"));
-        if named_so && path.extension().is_some_and(|extension| extension == "idx") {
-            indices.push(path);
-        }
-    }
-    Ok(indices)
 }
 
 fn io(path: &Path, source: std::io::Error) -> OpenError {

@@ -11,7 +11,6 @@ mod advertisement;
 mod archive;
 mod dialogue;
 mod fetch;
-mod filters;
 mod objects;
 mod opened;
 mod path;

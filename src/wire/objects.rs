@@ -16,7 +16,6 @@ use tokio::sync::mpsc;
 use super::{
     Output, Wire, WireError,
     dialogue::{Dialogue, KEEPALIVE},
-    filters::Names,
     plans::Question,
     slots::Slot,
     stream::{Buffers, CHUNKS_IN_FLIGHT, PackFramer, Piece},
@@ -191,7 +190,7 @@ impl Work {
             Arc::clone(&self.refs),
         );
         self.compute(move || {
-            let names = Names {
+            let names = git::fetch::Names {
                 git: &git,
                 packs: &packs,
                 refs: &refs,

@@ -236,6 +236,8 @@ fn filters_are_allowed_one_by_one() {
     bare.sets("uploadpackfilter.blob:none.allow", "false");
     clone("blob:none").fails_with("filter 'blob:none' not supported");
     clone("blob:limit=10").succeeds();
+    clone("sparse:oid=main:deep/er/page1").succeeds();
+    clone("sparse:oid=main:nowhere").fails_with("nowhere");
     bare.sets("uploadpackfilter.tree.maxDepth", "1");
     clone("tree:1").succeeds();
     clone("tree:2").fails_with("maximum depth: 1, but got: 2");

@@ -291,3 +291,79 @@ fn logs_and_permissions_are_those_that_the_configuration_asks_for() {
         .succeeds();
     log("refs/heads/deep/er").unwrap_err();
 }
+
+#[test]
+fn many_push_at_once_and_stock_git_among_them() {
+    let (bare, clone) = with_clone(Bare::new("sha1"));
+    commits(&clone, "new", "new");
+    std::thread::scope(|scope| {
+        for n in 0..6 {
+            let (bare, clone) = (&bare, &clone);
+            scope.spawn(move || {
+                let words = format!(
+                    "push -q RECEIVE origin main~{n}:refs/heads/by-us/{n} main:refs/heads/too{n}"
+                );
+                bare.client_of(clone, &words).succeeds();
+            });
+            scope.spawn(move || {
+                clone
+                    .git(&format!("push -q origin main~{n}:refs/heads/by-git/{n}"))
+                    .succeeds();
+            });
+        }
+        scope.spawn(|| bare.origin().git("pack-refs --all").succeeds());
+        scope.spawn(|| bare.origin().git("repack -q -a -d").succeeds());
+    });
+    let origin = bare.origin();
+    origin.is_sound();
+    let refs = origin
+        .git("for-each-ref --format=%(refname) refs/heads/by-us refs/heads/by-git refs/heads/too*")
+        .succeeds();
+    assert_eq!(refs.lines().count(), 18, "{refs}");
+}
+
+/// A pusher reads that it is done only after everything was flushed: contents before names, the
+/// ref's lock before it becomes the ref.
+#[test]
+fn what_is_reported_was_flushed() {
+    let (bare, clone) = with_clone(Bare::new("sha1"));
+    commits(&clone, "new", "new");
+    let log = bare.folder.path().join("strace.log");
+    let strace = format!(
+        "strace -f -y -s 200 -o {} -e trace=fsync,rename,renameat,renameat2,write",
+        log.display()
+    );
+    let receive = format!(
+        "--receive-pack={strace} {} receive-pack",
+        binary().display()
+    );
+    clone
+        .git_with(&["push", "-q", &receive, "origin", "main"], b"")
+        .succeeds();
+    let log = fs::read_to_string(log).unwrap();
+    let lines: Vec<&str> = log.lines().collect();
+    let first = |words: &[&str]| {
+        let all = |line: &&str| words.iter().all(|word| line.contains(word));
+        lines
+            .iter()
+            .position(all)
+            .unwrap_or_else(|| panic!("no {words:?} in\n{log}"))
+    };
+    let locked = first(&["fsync(", "refs/heads/main.lock"]);
+    let moved = first(&["rename", "refs/heads/main.lock"]);
+    let named = first(&["fsync(", "origin.git/refs/heads>"]);
+    let told = first(&["write(", "ok refs/heads/main"]);
+    assert!(
+        locked < moved && moved < named && named < told,
+        "{locked} {moved} {named} {told}"
+    );
+    let object = clone.git("rev-parse main:new").succeeds();
+    let published = first(&[
+        "rename",
+        "tmp_objdir-incoming-",
+        &format!("origin.git/objects/{}/{}", &object[..2], &object[2..]),
+    ]);
+    let on_disk = first(&["fsync(", "tmp_objdir-incoming-", &object[2..]]);
+    let shelf = first(&["fsync(", &format!("origin.git/objects/{}>", &object[..2])]);
+    assert!(on_disk < published && published < shelf && shelf < moved);
+}

@@ -17,6 +17,7 @@ mod judge;
 mod objects;
 mod reflog;
 mod settings;
+mod shallow;
 mod sharing;
 mod transaction;
 
@@ -45,7 +46,7 @@ use super::{
     refs::{self, Refs},
     server_info,
 };
-use crate::{disk, git::ObjectReader, model::ObjectId};
+use crate::{git::ObjectReader, model::ObjectId};
 
 /// Who pushes, as far as it is not for the environment to say, and what that means.
 #[derive(Debug, Default)]
@@ -311,21 +312,14 @@ impl Push<'_> {
 
     /// Notes where history ends from now on, before a ref leads there.
     fn extend_shallow(&self, commands: &[Command]) -> Result<(), BareError> {
-        const MODE: u32 = 0o644;
         let open = commands.iter().filter(|command| command.is_open());
-        let mut all: Vec<_> = open
+        let new: Vec<_> = open
             .flat_map(|command| command.shallow.iter().copied())
             .collect();
-        if all.is_empty() {
+        if new.is_empty() {
             return Ok(());
         }
-        all.extend_from_slice(&self.folder.shallow);
-        all.sort_unstable();
-        all.dedup();
-        let text: String = all.iter().map(|id| format!("{id}\n")).collect();
-        let path = self.folder.common.join("shallow");
-        let written = disk::write_file(&path, text.as_bytes(), MODE);
-        written.map_err(BareError::io("unable to write", path))
+        shallow::extend(self.folder, &new)
     }
 
     /// All in one transaction, or each in its own, once nobody objects.

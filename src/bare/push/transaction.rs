@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// How long a lock of somebody else is waited for.
-const LOCK_WAIT: Duration = Duration::from_secs(1);
+pub(super) const LOCK_WAIT: Duration = Duration::from_secs(1);
 
 /// One ref to be moved.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! Invariant: a plan is made from one snapshot of packs and stays good whatever is pushed meanwhile.
 //! Not here: the conversation (`packhorse_protocol`), rights (`policy`).
 
+mod asked;
 mod delta;
 mod enumerate;
 mod filter;
@@ -21,6 +22,7 @@ mod trees;
 mod visibility;
 mod writer;
 
+pub use asked::Names;
 pub use filter::Filter;
 pub use negotiate::Negotiation;
 pub use plan::{PackPlan, Stopped, WriteError};

@@ -13,7 +13,7 @@ use std::{
     ops::Range,
     path::{Path, PathBuf},
     sync::{
-        OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -21,6 +21,9 @@ use std::{
 use gix_hash::{Kind, ObjectId, oid};
 use gix_pack::data;
 use gix_zlib::{Compression, Decompress, stream};
+
+use super::{ObjectReader, PackSet, indices};
+use crate::model::ObjectFormat;
 
 /// Between the beginnings of two entries: more than the head of any has. Reading may begin within a
 /// head or right behind it, and what begins there is taken up to its end, however long it is; so
@@ -44,10 +47,12 @@ const DEFLATE_LEVEL: i32 = 1;
 /// All loose objects below one `objects` folder.
 pub(super) struct Loose {
     objects: PathBuf,
-    hash: Kind,
+    format: ObjectFormat,
     ids: Vec<ObjectId>,
     entries: Vec<OnceLock<Option<EntryBytes>>>,
     held: AtomicUsize,
+    /// Packs that came after the listing, for objects that somebody moved into them.
+    packed: Mutex<Option<Arc<PackSet>>>,
 }
 
 /// An entry as a pack would hold it.
@@ -58,7 +63,7 @@ enum EntryBytes {
 
 impl Loose {
     /// Lists what is there.
-    pub(super) fn open(objects: &Path, hash: Kind) -> io::Result<Self> {
+    pub(super) fn open(objects: &Path, format: ObjectFormat) -> io::Result<Self> {
         let mut ids = Vec::new();
         for shelf in 0..=u8::MAX {
             let shelf = format!("{shelf:02x}");
@@ -70,7 +75,7 @@ impl Loose {
             for file in files {
                 let name = file?.file_name();
                 let hex = [shelf.as_bytes(), name.as_encoded_bytes()].concat();
-                if hex.len() == hash.len_in_hex()
+                if hex.len() == format.kind().len_in_hex()
                     && let Ok(id) = ObjectId::from_hex(&hex)
                 {
                     ids.push(id);
@@ -80,12 +85,13 @@ impl Loose {
         ids.sort_unstable();
         Ok(Self {
             objects: objects.to_owned(),
-            hash,
+            format,
             entries: std::iter::repeat_with(OnceLock::new)
                 .take(ids.len())
                 .collect(),
             ids,
             held: AtomicUsize::new(0),
+            packed: Mutex::new(None),
         })
     }
 
@@ -98,7 +104,7 @@ impl Loose {
     }
 
     pub(super) fn hash(&self) -> Kind {
-        self.hash
+        self.format.kind()
     }
 
     pub(super) fn id_at(&self, position: u32) -> &oid {
@@ -159,7 +165,13 @@ impl Loose {
     fn make(&self, position: usize) -> io::Result<EntryBytes> {
         let hex = self.ids[position].to_string();
         let (shelf, rest) = hex.split_at(2);
-        let mut input = BufReader::new(File::open(self.objects.join(shelf).join(rest))?);
+        let file = match File::open(self.objects.join(shelf).join(rest)) {
+            Err(gone) if gone.kind() == io::ErrorKind::NotFound => {
+                return self.make_from_packs(position, gone);
+            }
+            other => other?,
+        };
+        let mut input = BufReader::new(file);
         let mut state = Decompress::new();
         let mut piece = vec![0; PIECE_BYTES];
         let length = stream::inflate::read(&mut input, &mut state, &mut piece)?;
@@ -191,6 +203,37 @@ impl Loose {
         self.keep(deflate.into_inner())
     }
 
+    /// Makes an entry of an object whose file is gone: if it is in a pack now, somebody packed it.
+    fn make_from_packs(&self, position: usize, gone: io::Error) -> io::Result<EntryBytes> {
+        let id = &self.ids[position];
+        let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
+        let packs = match packed.take().filter(|packs| packs.contains(id)) {
+            Some(packs) => packs,
+            None => {
+                let indices = indices(&self.objects.join("pack")).map_err(io::Error::other)?;
+                let set = PackSet::open(self.format, &indices);
+                Arc::new(set.map_err(io::Error::other)?)
+            }
+        };
+        *packed = Some(Arc::clone(&packs));
+        drop(packed);
+        let mut content = Vec::new();
+        let found = ObjectReader::new(packs).find(id, &mut content);
+        let kind = match found.map_err(io::Error::other)?.ok_or(gone)?.kind {
+            gix_object::Kind::Commit => 1,
+            gix_object::Kind::Tree => 2,
+            gix_object::Kind::Blob => 3,
+            gix_object::Kind::Tag => 4,
+        };
+        let mut sink = Sink::Memory(Vec::new());
+        sink.put_head(kind, content.len() as u64)?;
+        let level = Compression::new(DEFLATE_LEVEL).unwrap_or_default();
+        let mut deflate = stream::deflate::Write::new(sink, level);
+        deflate.write_all(&content)?;
+        deflate.flush()?;
+        self.keep(deflate.into_inner())
+    }
+
     fn keep(&self, sink: Sink) -> io::Result<EntryBytes> {
         let bytes = match sink {
             Sink::Memory(bytes) => {
@@ -210,10 +253,10 @@ impl Loose {
         let Sink::File(mut file) = bytes else {
             return Err(malformed("it can't be spilled"));
         };
-        file.write_all(self.hash.null().as_slice())?;
+        file.write_all(self.format.kind().null().as_slice())?;
         file.flush()?;
         // The map outlives the file's name, which goes with `file`.
-        data::File::at(file.path(), self.hash)
+        data::File::at(file.path(), self.format.kind())
             .map(EntryBytes::Mapped)
             .map_err(io::Error::other)
     }
@@ -335,7 +378,7 @@ mod tests {
 
     #[test]
     fn a_damaged_loose_object_is_an_error_and_harms_no_other() {
-        let stock = Stock::new(crate::model::ObjectFormat::Sha1);
+        let stock = Stock::new(ObjectFormat::Sha1);
         let ids = [b"one".as_slice(), b"two"].map(|content| {
             let id = stock.git_with_input(["hash-object", "-w", "--stdin"], content);
             ObjectId::from_hex(id.trim_ascii_end()).unwrap()
@@ -354,5 +397,37 @@ mod tests {
             reader.find(&ids[1], &mut buffer).unwrap().unwrap().data,
             b"two"
         );
+    }
+
+    #[test]
+    fn what_is_packed_after_it_was_listed_is_still_read() {
+        for stock in Stock::each() {
+            let ids = [b"one".as_slice(), b"two"].map(|content| {
+                let id = stock.git_with_input(["hash-object", "-w", "--stdin"], content);
+                ObjectId::from_hex(id.trim_ascii_end()).unwrap()
+            });
+            let objects = stock.path().join("objects");
+            let open = || {
+                Repository::open_plain(
+                    std::slice::from_ref(&objects),
+                    &[],
+                    stock.path(),
+                    stock.format(),
+                )
+            };
+            let repository = open().unwrap();
+            let listed = format!("{}\n{}\n", ids[0], ids[1]);
+            stock.git_with_input(
+                ["pack-objects", "-q", "objects/pack/pack"],
+                listed.as_bytes(),
+            );
+            stock.git(["prune-packed", "-q"]);
+            assert_eq!(open().unwrap().packs().pack_count(), 1);
+            let mut reader = ObjectReader::new(repository.packs());
+            let mut buffer = Vec::new();
+            for (id, content) in ids.iter().zip([b"one", b"two"]) {
+                assert_eq!(reader.find(id, &mut buffer).unwrap().unwrap().data, content);
+            }
+        }
     }
 }

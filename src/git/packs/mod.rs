@@ -15,7 +15,11 @@ mod pack;
 mod reader;
 mod run;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use gix_hash::oid;
 
@@ -276,4 +280,23 @@ impl PackSet {
         let pack = self.pack_of(number);
         self.pack(pack).id_at(number - self.first_number(pack))
     }
+}
+
+/// The indices of the packs in a folder.
+pub(crate) fn indices(pack_folder: &Path) -> Result<Vec<PathBuf>, OpenError> {
+    let failed = |source| OpenError::Io {
+        path: pack_folder.to_owned(),
+        source,
+    };
+    let mut indices = Vec::new();
+    for entry in fs::read_dir(pack_folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let named_so = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"pack-"));
+        if named_so && path.extension().is_some_and(|extension| extension == "idx") {
+            indices.push(path);
+        }
+    }
+    Ok(indices)
 }

@@ -152,7 +152,7 @@ impl Pack {
         objects: &Path,
         format: ObjectFormat,
     ) -> Result<Self, OpenError> {
-        let loose = Loose::open(objects, format.kind()).map_err(|source| OpenError::Io {
+        let loose = Loose::open(objects, format).map_err(|source| OpenError::Io {
             path: objects.to_owned(),
             source,
         })?;

@@ -2,25 +2,26 @@
 //!
 //! Source: git-rev-list(1), `--filter`.
 //! Bounds: the protocol bounds the parts, the engine the lists that `sparse:oid` names.
-//! Not here: the grammar (`packhorse_protocol`), what a filter leaves out (`git`).
+//! Not here: the grammar (`packhorse_protocol`), what a filter leaves out (`filter`).
 
 use std::sync::Arc;
 
 use packhorse_protocol::filter::{Filter as Asked, ObjectType};
 
+use super::{Filter, SparseError, SparseList};
 use crate::{
-    git::{
-        self,
-        fetch::{Filter, SparseError, SparseList},
-    },
+    git::{ObjectKind, PackSet, Repository},
     model::RefSnapshot,
 };
 
 /// Where the names in a filter are looked up.
-pub(super) struct Names<'a> {
-    pub(super) git: &'a git::Repository,
-    pub(super) packs: &'a Arc<git::PackSet>,
-    pub(super) refs: &'a RefSnapshot,
+pub struct Names<'a> {
+    /// The repository.
+    pub git: &'a Repository,
+    /// Its packs as of the conversation.
+    pub packs: &'a Arc<PackSet>,
+    /// The refs that the caller sees.
+    pub refs: &'a RefSnapshot,
 }
 
 impl Names<'_> {
@@ -28,16 +29,16 @@ impl Names<'_> {
     ///
     /// # Errors
     /// When it names a list that the caller may not see, or that can't be used.
-    pub(super) fn filter(&self, asked: &Asked) -> Result<Filter, SparseError> {
+    pub fn filter(&self, asked: &Asked) -> Result<Filter, SparseError> {
         Ok(match asked {
             Asked::BlobNone => Filter::BlobNone,
             Asked::BlobLimit(bytes) => Filter::BlobLimit(*bytes),
             Asked::TreeDepth(depth) => Filter::TreeDepth(*depth),
             Asked::ObjectType(kind) => Filter::ObjectType(match kind {
-                ObjectType::Blob => git::ObjectKind::Blob,
-                ObjectType::Tree => git::ObjectKind::Tree,
-                ObjectType::Commit => git::ObjectKind::Commit,
-                ObjectType::Tag => git::ObjectKind::Tag,
+                ObjectType::Blob => ObjectKind::Blob,
+                ObjectType::Tree => ObjectKind::Tree,
+                ObjectType::Commit => ObjectKind::Commit,
+                ObjectType::Tag => ObjectKind::Tag,
             }),
             Asked::SparseOid(name) => {
                 Filter::Listed(SparseList::named(self.git, self.packs, self.refs, name)?)
