@@ -51,6 +51,10 @@ pub struct Settings {
     #[arg(skip)]
     #[serde(default)]
     pub limits: Limits,
+    /// The `[fetch]` table; only a file can set it.
+    #[arg(skip)]
+    #[serde(default)]
+    pub fetch: Fetch,
 }
 
 /// Where one transport listens.
@@ -102,6 +106,34 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Bounds on everything that can grow.
     pub limits: Limits,
+    /// What fetches may ask for.
+    pub fetch: Fetch,
+}
+
+/// What a fetch may ask for beyond the refs it is shown.
+#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Fetch {
+    /// Which objects may be wanted by their ids.
+    pub wants: Wants,
+    /// Whether clients may have the whole answer multiplexed (version 2), so that progress and signs
+    /// of life come before the pack, too.
+    pub sideband_all: bool,
+}
+
+/// Which objects may be wanted by their ids.
+#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "lowercase")]
+pub enum Wants {
+    /// Those that a ref shown to the caller names. Partial clones can't complete themselves.
+    Advertised,
+    /// Those, and what hidden refs name.
+    Tips,
+    /// All that the refs shown to the caller reach.
+    #[default]
+    Reachable,
+    /// Whatever is in the repository, be it removed from all refs.
+    Any,
 }
 
 /// Bounds on work and input. Units are in the names.
@@ -287,6 +319,7 @@ impl Settings {
             allow_private_targets: self.allow_private_targets || lower.allow_private_targets,
             log_format: self.log_format.or(lower.log_format),
             limits: lower.limits,
+            fetch: lower.fetch,
         }
     }
 
@@ -321,6 +354,7 @@ impl Settings {
                 Some(other) => return Err(ConfigError::LogFormat(other.to_owned())),
             },
             limits: self.limits,
+            fetch: self.fetch,
         })
     }
 }
@@ -378,6 +412,13 @@ mod tests {
         assert_eq!(config.http, Listen::Off);
         assert_eq!(config.ssh, Listen::At("127.0.0.1:0".to_owned()));
         assert_eq!(config.limits.server_slots, 3);
+        assert_eq!(config.fetch, Fetch::default());
+        let file: Settings =
+            toml::from_str("[fetch]\nwants = \"tips\"\nsideband_all = true").unwrap();
+        let config = Settings::default().over(file).check().unwrap();
+        assert_eq!(config.fetch.wants, Wants::Tips);
+        assert!(config.fetch.sideband_all);
+        assert!(toml::from_str::<Settings>("[fetch]\nwants = \"all\"").is_err());
         assert!(toml::from_str::<Settings>("htpp = \"off\"").is_err());
         assert!(toml::from_str::<Settings>("[limits]\nslots = 1").is_err());
     }

@@ -2,10 +2,11 @@
 //!
 //! In the order data passes them: [`cli`] starts a [`server`], whose transports [`ssh`] and [`http`]
 //! hand bytes to [`wire`], which asks [`policy`] who may and drives the protocol with answers from
-//! [`git`] and [`hosting`]; everything that must survive is committed by [`store`].
+//! [`git`] and [`hosting`]; everything that must survive is committed by [`store`]. [`bare`] serves plain folders instead, without all that.
 
 pub mod api;
 pub mod auth;
+pub mod bare;
 pub mod cli;
 pub mod config;
 mod disk;

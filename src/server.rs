@@ -22,7 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     api,
     auth::{Authenticator, secrets::ServerSecret},
-    config::{Config, Limits, Listen},
+    config::{Config, Fetch, Limits, Listen},
     disk, git,
     hosting::{BootstrapError, Hosting, HostingError, bootstrap},
     http::{self, Accepting, GitState, Readiness, TlsError, TlsSource},
@@ -198,6 +198,7 @@ pub struct Server {
     hosting: Hosting,
     authenticator: Authenticator,
     limits: Arc<Limits>,
+    fetch: Fetch,
     config: Config,
 }
 
@@ -243,6 +244,7 @@ impl Server {
             host_key,
             hosting,
             limits,
+            fetch: config.fetch,
             config,
         })
     }
@@ -279,7 +281,7 @@ impl Server {
             tasks: tasks.clone(),
             stop: stop.clone(),
         };
-        let wire = Wire::new(self.hosting.clone(), Arc::clone(&self.limits));
+        let wire = Wire::new(self.hosting.clone(), Arc::clone(&self.limits), self.fetch);
         let store = self.hosting.store().clone();
         let readiness = Readiness::new(move || store.has_failed());
         let git = GitState {

@@ -9,7 +9,7 @@ use std::{
 /// Each module with those it may use: the order of the chapter "How it is built" in the README.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["server", "http", "config", "model"]),
+    ("cli", &["server", "http", "bare", "config", "model"]),
     (
         "server",
         &[
@@ -28,6 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["http", "hosting", "auth", "git", "store", "policy", "model"],
     ),
     ("http", &["wire", "auth", "policy", "model", "config"]),
+    ("bare", &["git", "disk", "model"]),
     ("wire", &["hosting", "git", "policy", "model", "config"]),
     (
         "hosting",
@@ -46,6 +47,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const CRATE_BELONGS_TO: &[(&str, &[&str])] = &[
     ("redb", &["store"]),
     ("gix_pack", &["git"]),
+    ("gix_ref", &["bare"]),
+    ("gix_config", &["bare"]),
     ("jsonwebtoken", &["auth", "hosting"]),
     ("argon2", &["auth", "hosting"]),
     ("axum", &["http", "api", "server"]),

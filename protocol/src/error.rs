@@ -27,6 +27,7 @@ pub enum Bound {
     Commands,
     PushOptions,
     RequestBytes,
+    Arguments,
 }
 
 impl Bound {
@@ -41,6 +42,7 @@ impl Bound {
             Self::Commands => "commands",
             Self::PushOptions => "push options",
             Self::RequestBytes => "request bytes",
+            Self::Arguments => "arguments",
         }
     }
 }

@@ -55,6 +55,78 @@ pub enum FilterError {
     /// More parts than this.
     #[error("filter-spec with more than {0} parts")]
     TooManyParts(usize),
+    /// The server allows no filters of this kind.
+    #[error("filter '{0}' not supported")]
+    NotAllowed(&'static str),
+    /// The server allows trees down to a lesser depth only.
+    #[error("filter 'tree' not supported (maximum depth: {max}, but got: {depth})")]
+    TooDeep {
+        /// What is allowed.
+        max: u64,
+        /// What was asked for.
+        depth: u64,
+    },
+}
+
+/// Which filters a server allows, and down to which depth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are the filters by name")]
+pub struct Allowed {
+    pub blob_none: bool,
+    pub blob_limit: bool,
+    pub tree: bool,
+    pub object_type: bool,
+    pub sparse_oid: bool,
+    pub combine: bool,
+    /// The greatest `n` of `tree:<n>`.
+    pub tree_depth_max: u64,
+}
+
+impl Default for Allowed {
+    fn default() -> Self {
+        Self {
+            blob_none: true,
+            blob_limit: true,
+            tree: true,
+            object_type: true,
+            sparse_oid: true,
+            combine: true,
+            tree_depth_max: u64::MAX,
+        }
+    }
+}
+
+impl Allowed {
+    /// Refuses a filter that is not allowed, or that has a part which is not.
+    ///
+    /// # Errors
+    /// When it is so.
+    pub fn check(&self, filter: &Filter) -> Result<(), FilterError> {
+        let (allowed, name) = match filter {
+            Filter::BlobNone => (self.blob_none, "blob:none"),
+            Filter::BlobLimit(_) => (self.blob_limit, "blob:limit"),
+            Filter::TreeDepth(depth) => {
+                let (max, depth) = (self.tree_depth_max, *depth);
+                if self.tree && depth > max {
+                    return Err(FilterError::TooDeep { max, depth });
+                }
+                (self.tree, "tree")
+            }
+            Filter::ObjectType(_) => (self.object_type, "object:type"),
+            Filter::SparseOid(_) => (self.sparse_oid, "sparse:oid"),
+            Filter::Combine(parts) => {
+                if self.combine {
+                    return parts.iter().try_for_each(|part| self.check(part));
+                }
+                (false, "combine")
+            }
+        };
+        if allowed {
+            Ok(())
+        } else {
+            Err(FilterError::NotAllowed(name))
+        }
+    }
 }
 
 impl Filter {
@@ -325,6 +397,31 @@ mod tests {
         check(
             &("combine:".repeat(PARTS_MAX) + "tree:0"),
             Err(FilterError::TooManyParts(PARTS_MAX)),
+        );
+    }
+
+    #[test]
+    fn only_what_is_allowed_passes_whatever_it_hides_in() {
+        let allowed = Allowed {
+            blob_limit: false,
+            tree_depth_max: 1,
+            ..Allowed::default()
+        };
+        let check = |spec: &str| allowed.check(&Filter::parse(spec.as_bytes(), PARTS_MAX).unwrap());
+        assert_eq!(check("combine:tree:1+blob:none"), Ok(()));
+        let refused = Err(FilterError::NotAllowed("blob:limit"));
+        assert_eq!(check("blob:limit=1"), refused);
+        assert_eq!(check("combine:blob:none+blob:limit=1"), refused);
+        let too_deep = Err(FilterError::TooDeep { max: 1, depth: 2 });
+        assert_eq!(check("combine:tree:2"), too_deep);
+        let simple = Allowed {
+            combine: false,
+            ..Allowed::default()
+        };
+        let combined = Filter::Combine(vec![Filter::BlobNone]);
+        assert_eq!(
+            simple.check(&combined),
+            Err(FilterError::NotAllowed("combine"))
         );
     }
 }

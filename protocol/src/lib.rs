@@ -13,6 +13,7 @@ pub mod receive_pack;
 pub mod refs;
 pub mod sideband;
 mod text;
+pub mod upload_archive;
 pub mod upload_pack;
 mod version;
 
@@ -22,5 +23,6 @@ pub use receive_pack::ReceivePack;
 pub use refs::AdvertisedRef;
 pub use sideband::Sideband;
 pub use text::Excerpt;
+pub use upload_archive::UploadArchive;
 pub use upload_pack::UploadPack;
 pub use version::Version;

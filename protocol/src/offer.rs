@@ -7,7 +7,7 @@
 
 use gix_hash::Kind;
 
-use crate::{error::ProtocolError, text::Excerpt};
+use crate::{error::ProtocolError, filter::Allowed, text::Excerpt};
 
 /// How a conversation reaches the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,10 @@ pub struct Offer {
     pub session_id: Option<String>,
     /// Partial clones: the `filter` line.
     pub filter: bool,
+    /// Which filters, if any are.
+    pub filters: Allowed,
+    /// v2: the repository itself is shallow, so every pack comes with a boundary.
+    pub shallow_repository: bool,
     /// v0: says that any ref's tip may be wanted, advertised or not.
     pub allow_tip_sha1_in_want: bool,
     /// v0: says that any reachable commit may be wanted.
@@ -59,6 +63,8 @@ impl Offer {
             agent: agent.into(),
             session_id: None,
             filter: true,
+            filters: Allowed::default(),
+            shallow_repository: false,
             allow_tip_sha1_in_want: false,
             allow_reachable_sha1_in_want: false,
             ref_in_want: true,

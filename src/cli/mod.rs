@@ -3,7 +3,10 @@
 //! Not here: what the commands do beyond reading flags and printing (`server`, `hosting`).
 
 mod admin;
+mod bare;
 mod serve;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -21,17 +24,27 @@ enum Command {
     Serve(Box<serve::Serve>),
     /// Manage a running server
     Admin(admin::Admin),
+    /// Serve a fetch from a plain folder, as git-upload-pack does
+    UploadPack(bare::UploadPack),
+    /// Take a push to a plain folder, as git-receive-pack does
+    ReceivePack(bare::ReceivePack),
+    /// Serve plain folders as a CGI, as git-http-backend does
+    HttpBackend,
 }
 
 impl Cli {
-    /// Runs the command to its end.
+    /// Runs the command to its end; answers the status to exit with.
     ///
     /// # Errors
     /// When it fails; the chain of causes is made to be printed.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
-            Command::Serve(serve) => serve.run(),
-            Command::Admin(admin) => admin.run(),
+            Command::Serve(serve) => serve.run()?,
+            Command::Admin(admin) => admin.run()?,
+            Command::UploadPack(program) => return Ok(program.run()),
+            Command::ReceivePack(program) => return Ok(program.run()),
+            Command::HttpBackend => return Ok(bare::http_backend()),
         }
+        Ok(ExitCode::SUCCESS)
     }
 }

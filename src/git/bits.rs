@@ -52,6 +52,26 @@ impl Bits {
             .sum()
     }
 
+    /// How many numbers from `first` up to but without `end` there are.
+    pub(crate) fn count(&self, first: u32, end: u32) -> u32 {
+        if first >= end {
+            return 0;
+        }
+        let (from, last) = (first as usize / 64, (end as usize - 1) / 64);
+        let words = from..=last.min(self.words.len().wrapping_sub(1));
+        let bits = words.map(|at| {
+            let mut word = self.words.get(at).copied().unwrap_or(0);
+            if at == from {
+                word &= u64::MAX << (first % 64);
+            }
+            if at == last {
+                word &= u64::MAX >> (63 - (end - 1) % 64);
+            }
+            word.count_ones()
+        });
+        bits.sum()
+    }
+
     /// The numbers from `first` up to but without `end` that are in the set, ascending.
     pub(crate) fn range(&self, first: u32, end: u32) -> impl Iterator<Item = u32> + '_ {
         let words = first / 64..end.div_ceil(64);
@@ -89,6 +109,13 @@ mod tests {
         assert_eq!(range(248, 300), [248, 249]);
         assert_eq!(range(127, 130), [127, 128, 129]);
         assert_eq!(range(0, 300).len(), 240);
+        for first in [0, 9, 10, 63, 64, 65, 127, 128, 249, 300] {
+            for end in [0, 10, 11, 64, 65, 128, 129, 250, 300, 4_000] {
+                let counted = bits.count(first, end) as usize;
+                assert_eq!(counted, range(first, end).len(), "{first}..{end}");
+            }
+        }
+        assert_eq!(Bits::new(0).count(0, 10), 0);
         assert!(range(250, 300).is_empty());
         assert!(!bits.contains(4_000_000));
     }

@@ -6,7 +6,7 @@
 //! found visible (`fetch::refused`) before its content is shown.
 //! Not here: rendering (`api`), what differs between two trees.
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
 use gix_hash::oid;
 use gix_object::{Kind, TreeRefIter};
@@ -92,6 +92,10 @@ impl Resolved {
         }
     }
 }
+
+/// Is told a path and whether a folder is there: breaks when it found what it wants, else says whether
+/// to enter the folder.
+pub type Look<'a> = &'a mut dyn FnMut(&[u8], bool) -> ControlFlow<(), bool>;
 
 /// Looks into one snapshot of packs.
 pub struct Browser {
@@ -336,7 +340,40 @@ impl Browser {
         number.ok_or_else(|| ReadError::Missing(id.to_owned()))
     }
 
-    fn entries(&mut self, tree: &oid, prefix: &[u8]) -> Result<Vec<TreeEntry>, ReadError> {
+    /// Looks at what a tree holds, depth first, until `look` finds what it wants; it says of each path
+    /// whether the folder there is to be entered. Answers whether it found it.
+    ///
+    /// # Errors
+    /// When a tree is missing or damaged, or folders are more than [`TREE_DEPTH_MAX`] deep.
+    pub fn any(&mut self, tree: &oid, look: Look<'_>) -> Result<bool, ReadError> {
+        let mut todo = self.entries(tree, b"")?;
+        while let Some(entry) = todo.pop() {
+            let is_folder = entry.kind == Kind::Tree;
+            match look(&entry.path, is_folder) {
+                ControlFlow::Break(()) => return Ok(true),
+                ControlFlow::Continue(false) => continue,
+                ControlFlow::Continue(true) => {}
+            }
+            if is_folder {
+                let depth = entry.path.iter().filter(|byte| **byte == b'/').count();
+                if depth >= TREE_DEPTH_MAX {
+                    return Err(ReadError::Malformed {
+                        id: entry.id,
+                        expected: Kind::Tree,
+                    });
+                }
+                let prefix = [&*entry.path, b"/"].concat();
+                todo.extend(self.entries(&entry.id, &prefix)?);
+            }
+        }
+        Ok(false)
+    }
+
+    pub(super) fn entries(
+        &mut self,
+        tree: &oid,
+        prefix: &[u8],
+    ) -> Result<Vec<TreeEntry>, ReadError> {
         let mut found = Vec::new();
         self.each_entry(tree, |name, mode, kind, id| {
             let path = [prefix, name].concat();

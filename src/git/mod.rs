@@ -7,6 +7,7 @@
 //! All of it blocks: callers run it on a pool of their own.
 //! Not here: who may read what (`policy`), the words on the wire (`packhorse_protocol`).
 
+pub mod archive;
 mod bits;
 pub mod browse;
 mod commit;
@@ -15,9 +16,11 @@ pub mod fetch;
 pub(crate) mod fixture;
 mod history;
 mod packs;
+mod patterns;
 pub mod receive;
 mod repository;
 
 pub use gix_object::Kind as ObjectKind;
 pub use packs::{Location, ObjectReader, OpenError, PackSet, ReadError};
+pub use patterns::PatternsError;
 pub use repository::{Repositories, Repository, RepositoryError};

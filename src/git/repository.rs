@@ -22,7 +22,10 @@ use super::{
     packs::{OpenError, Pack, PackSet},
     receive::sweep,
 };
-use crate::{disk, model::ObjectFormat};
+use crate::{
+    disk,
+    model::{ObjectFormat, ObjectId},
+};
 
 /// One open repository; cheap to clone.
 #[derive(Debug, Clone)]
@@ -31,6 +34,7 @@ pub struct Repository(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     folder: PathBuf,
+    incoming: PathBuf,
     format: ObjectFormat,
     packs: RwLock<Arc<PackSet>>,
     /// Held while a pack is added, so that two pushes at once lose none.
@@ -67,24 +71,63 @@ impl Repository {
     /// # Errors
     /// When the folder is not one, or a pack with an index can't be used.
     pub fn open(folder: &Path, format: ObjectFormat) -> Result<Self, OpenError> {
-        let pack_folder = folder.join("objects/pack");
-        let mut indices = Vec::new();
-        for entry in fs::read_dir(&pack_folder).map_err(|source| io(&pack_folder, source))? {
-            let path = entry.map_err(|source| io(&pack_folder, source))?.path();
-            let named_so = path
-                .file_name()
-                .is_some_and(|name| name.as_encoded_bytes().starts_with(b"pack-"));
-            if named_so && path.extension().is_some_and(|extension| extension == "idx") {
-                indices.push(path);
+        let indices = indices(&folder.join("objects/pack"))?;
+        let packs = PackSet::open(format, &indices)?;
+        Ok(Self::of(folder, folder.join("incoming"), packs))
+    }
+
+    /// Opens the packs and loose objects of an ordinary repository: of its own `objects` folder,
+    /// which comes first, and of those it borrows from. The commits in `shallow` have no parents
+    /// here. Packs under way lie in `incoming`.
+    ///
+    /// Nobody keeps others from packing it anew meanwhile, so a pack that vanishes between being
+    /// listed and being opened is looked for again.
+    ///
+    /// # Errors
+    /// When a folder can't be read, or a pack with an index can't be used.
+    pub fn open_plain(
+        objects: &[PathBuf],
+        shallow: &[ObjectId],
+        incoming: &Path,
+        format: ObjectFormat,
+    ) -> Result<Self, OpenError> {
+        /// Listings of the folders, one after the other.
+        const TRIES: usize = 5;
+        let list = || {
+            let mut all = Vec::new();
+            for folder in objects {
+                let pack_folder = folder.join("pack");
+                if pack_folder.is_dir() {
+                    all.append(&mut indices(&pack_folder)?);
+                }
             }
+            all.retain(|index| index.with_extension("pack").exists());
+            PackSet::open_with_loose(format, &all, objects)
+        };
+        let mut opened = list();
+        for _ in 1..TRIES {
+            if !matches!(opened, Err(OpenError::Pack { .. })) {
+                break;
+            }
+            opened = list();
         }
-        Ok(Self(Arc::new(Inner {
+        let folder = objects.first().and_then(|own| own.parent());
+        Ok(Self::of(
+            folder.unwrap_or(incoming),
+            incoming.to_owned(),
+            opened?.cut_at(shallow),
+        ))
+    }
+
+    fn of(folder: &Path, incoming: PathBuf, packs: PackSet) -> Self {
+        Self(Arc::new(Inner {
             folder: folder.to_owned(),
-            format,
-            packs: RwLock::new(Arc::new(PackSet::open(format, &indices)?)),
+            incoming,
+            format: packs.format(),
+            packs: RwLock::new(Arc::new(packs)),
             adding: Mutex::new(()),
             visible: VisibleSets::default(),
-        })))
+        }))
     }
 
     /// The hash that names the objects.
@@ -95,6 +138,11 @@ impl Repository {
     /// Where it lies.
     pub fn folder(&self) -> &Path {
         &self.0.folder
+    }
+
+    /// Where packs under way lie until they are published.
+    pub(super) fn incoming(&self) -> &Path {
+        &self.0.incoming
     }
 
     /// The packs as of now; later pushes do not change this value.
@@ -122,6 +170,25 @@ impl Repository {
             return Ok(());
         }
         let packs = packs.with(Pack::open(index_path, self.0.format)?)?;
+        *self.0.packs.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(packs);
+        Ok(())
+    }
+
+    /// Says from now on of these commits, and of no others, that their parents are not here.
+    pub fn cut_at(&self, shallow: &[ObjectId]) {
+        let _adding = lock(&self.0.adding);
+        let packs = PackSet::clone(&self.packs()).cut_at(shallow);
+        *self.0.packs.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(packs);
+    }
+
+    /// Lets everybody see the loose objects below one more `objects` folder from now on.
+    ///
+    /// # Errors
+    /// When the folder can't be read; what was seen so far stays.
+    pub fn add_loose(&self, objects: &Path) -> Result<(), OpenError> {
+        let _adding = lock(&self.0.adding);
+        let loose = Pack::of_loose_objects(objects, self.0.format)?;
+        let packs = self.packs().with(loose)?;
         *self.0.packs.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(packs);
         Ok(())
     }
@@ -280,6 +347,21 @@ impl State {
         }
         Arc::clone(self.live.entry(uuid.to_owned()).or_default())
     }
+}
+
+/// The indices of the packs in a folder.
+fn indices(pack_folder: &Path) -> Result<Vec<PathBuf>, OpenError> {
+    let mut indices = Vec::new();
+    for entry in fs::read_dir(pack_folder).map_err(|source| io(pack_folder, source))? {
+        let path = entry.map_err(|source| io(pack_folder, source))?.path();
+        let named_so = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"pack-"));
+        if named_so && path.extension().is_some_and(|extension| extension == "idx") {
+            indices.push(path);
+        }
+    }
+    Ok(indices)
 }
 
 fn io(path: &Path, source: std::io::Error) -> OpenError {

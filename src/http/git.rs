@@ -39,8 +39,8 @@ use crate::{
     },
 };
 
-/// Chunks that may wait between the engine and the socket of one answer.
-const CHUNKS_IN_FLIGHT: usize = 4;
+/// Chunks that may wait between the engine and the socket of one answer, besides those of `wire`.
+const CHUNKS_IN_FLIGHT: usize = 1;
 /// Bytes of a request body read at once.
 const READ_BYTES: usize = 64 << 10;
 /// Longest `Git-Protocol` header that is read.

@@ -268,9 +268,10 @@ async fn run(
             Ok(push) => push.run(conversation, input, &mut output).await,
             Err(refused) => Err(refused.into()),
         },
-        Service::UploadArchive => Err(WireError::Unsupported(
-            "git archive --remote is not served here",
-        )),
+        Service::UploadArchive => match state.wire.open_fetch(&caller, &path) {
+            Ok(fetch) => fetch.archive(input, &mut output).await,
+            Err(refused) => Err(refused.into()),
+        },
     };
     let (message, status) = match outcome {
         Ok(()) => (None, 0),

@@ -17,6 +17,7 @@ use super::{
     opened::{Opened, finish},
 };
 use crate::{
+    config::Wants,
     model::{ObjectId, RefSnapshot},
     policy,
 };
@@ -48,9 +49,10 @@ impl Opened<policy::Fetch> {
         dialogue: &mut Dialogue<'_, O>,
     ) -> Result<(), WireError> {
         let hosting = &self.wire.0.hosting;
-        let refs = shown(hosting.refs(&self.allowed).await.map_err(super::internal)?);
+        let all = hosting.refs(&self.allowed).await.map_err(super::internal)?;
+        let refs = shown(&all);
         let id = self.repository.facts.id;
-        let offer = Arc::new(Offer::new(self.repository.row.object_format.kind(), AGENT));
+        let offer = Arc::new(self.offer());
         let mut state = UploadPack::start(
             conversation.version,
             conversation.transport,
@@ -95,7 +97,7 @@ impl Opened<policy::Fetch> {
                         }
                     };
                     let work = self.work(&mut work, &refs).await?;
-                    match work.refused_want(Arc::clone(&asked.ids)).await? {
+                    match work.refused_want(Arc::clone(&asked.ids), &all).await? {
                         None => {
                             let next = reply.accept(named, &mut dialogue.buffer);
                             dialogue.told(next).await?
@@ -138,8 +140,19 @@ impl Opened<policy::Fetch> {
         }
     }
 
+    /// What this server lets fetches do.
+    fn offer(&self) -> Offer {
+        let fetch = self.wire.0.fetch;
+        Offer {
+            sideband_all: fetch.sideband_all,
+            allow_tip_sha1_in_want: matches!(fetch.wants, Wants::Tips | Wants::Any),
+            allow_reachable_sha1_in_want: fetch.wants >= Wants::Reachable,
+            ..Offer::new(self.repository.row.object_format.kind(), AGENT)
+        }
+    }
+
     /// Slot, packs and refs of this conversation's object work, taken when the first question needs them.
-    async fn work<'a>(
+    pub(super) async fn work<'a>(
         &self,
         work: &'a mut Option<Work>,
         refs: &Arc<RefSnapshot>,
@@ -164,10 +177,10 @@ impl Opened<policy::Fetch> {
 }
 
 /// The refs without those of other namespaces, which nothing in a plain conversation may reach.
-fn shown(refs: Arc<RefSnapshot>) -> Arc<RefSnapshot> {
+pub(super) fn shown(refs: &Arc<RefSnapshot>) -> Arc<RefSnapshot> {
     let hidden = super::advertisement::HIDDEN_PREFIX.as_bytes();
     if refs.with_prefix(hidden).is_empty() {
-        return refs;
+        return Arc::clone(refs);
     }
     let entries = refs.entries().iter();
     let kept = entries.filter(|entry| !entry.name.as_str().as_bytes().starts_with(hidden));

@@ -8,8 +8,10 @@
 //! Not here: the grammar of the wire (`protocol`), objects (`git`), the commit point (`hosting`).
 
 mod advertisement;
+mod archive;
 mod dialogue;
 mod fetch;
+mod filters;
 mod objects;
 mod opened;
 mod path;
@@ -30,9 +32,10 @@ use self::{
     advertisement::Advertisements,
     plans::Plans,
     slots::{Busy, SlotBounds, Slots},
+    stream::Buffers,
 };
 use crate::{
-    config::Limits,
+    config::{self, Limits},
     hosting::{Hosting, HostingError},
     model::Caller,
     policy::{self, Denied, RepositoryAction},
@@ -125,9 +128,6 @@ pub enum WireError {
     /// The server's own fault; the log knows more.
     #[error("internal error")]
     Internal,
-    /// Not served.
-    #[error("{0}")]
-    Unsupported(&'static str),
 }
 
 impl WireError {
@@ -161,16 +161,18 @@ pub struct Wire(Arc<Shared>);
 struct Shared {
     hosting: Hosting,
     limits: Arc<Limits>,
+    fetch: config::Fetch,
     fetches: Slots,
     pushes: Slots,
     computations: Arc<Semaphore>,
     advertisements: Advertisements,
     plans: Plans,
+    buffers: Buffers,
 }
 
 impl Wire {
     /// Takes what the conversations need.
-    pub fn new(hosting: Hosting, limits: Arc<Limits>) -> Self {
+    pub fn new(hosting: Hosting, limits: Arc<Limits>, fetch: config::Fetch) -> Self {
         let bounds = SlotBounds {
             server: limits.server_slots,
             repository: limits.repository_slots,
@@ -185,7 +187,9 @@ impl Wire {
             computations: Arc::new(Semaphore::new(limits.computations)),
             advertisements: Advertisements::new(limits.open_repositories),
             plans: Plans::new(),
+            buffers: Buffers::default(),
             limits,
+            fetch,
         }))
     }
 

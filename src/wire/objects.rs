@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use packhorse_protocol::{
     UploadPack,
-    filter::{Filter, ObjectType},
+    filter::Filter,
     upload_pack::{Deepen, DeepenRequest, NegotiateRequest, PackReply, PackRequest},
 };
 use tokio::sync::mpsc;
@@ -16,28 +16,30 @@ use tokio::sync::mpsc;
 use super::{
     Output, Wire, WireError,
     dialogue::{Dialogue, KEEPALIVE},
+    filters::Names,
     plans::Question,
     slots::Slot,
-    stream::{CHUNKS_IN_FLIGHT, PackFramer, Piece},
+    stream::{Buffers, CHUNKS_IN_FLIGHT, PackFramer, Piece},
 };
 use crate::{
+    config::Wants,
     git::{
         self,
-        fetch::{Boundary, DeepenError, PackPlan, WriteError},
+        fetch::{Boundary, DeepenError, PackPlan, SparseError, WriteError},
     },
     model::{ObjectId, RefSnapshot},
 };
 
 /// What a peer reads when objects that should be there can't be read; the log knows more.
-const UNREADABLE: &str = "the server could not read its objects";
+pub(super) const UNREADABLE: &str = "the server could not read its objects";
 
 /// What the object questions of one conversation are answered from.
 pub(super) struct Work {
     wire: Wire,
     repository: u64,
     git: git::Repository,
-    packs: Arc<git::PackSet>,
-    refs: Arc<RefSnapshot>,
+    pub(super) packs: Arc<git::PackSet>,
+    pub(super) refs: Arc<RefSnapshot>,
     _slot: Slot,
 }
 
@@ -59,8 +61,13 @@ impl Work {
         }
     }
 
+    /// Memory for what is sent.
+    pub(super) fn buffers(&self) -> Buffers {
+        self.wire.0.buffers.clone()
+    }
+
     /// Runs blocking work once the processor has room for it.
-    async fn compute<T: Send + 'static>(
+    pub(super) async fn compute<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, git::ReadError> + Send + 'static,
     ) -> Result<T, WireError> {
@@ -79,18 +86,22 @@ impl Work {
             .map_err(super::internal)
     }
 
-    /// The first of these that no ref shown to the caller reaches.
+    /// The first of these that the caller may not want; `all` are the refs, hidden ones included.
     pub(super) async fn refused_want(
         &self,
         wants: Arc<Vec<ObjectId>>,
+        all: &Arc<RefSnapshot>,
     ) -> Result<Option<ObjectId>, WireError> {
-        let (git, packs, refs) = (
-            self.git.clone(),
-            Arc::clone(&self.packs),
-            Arc::clone(&self.refs),
-        );
-        self.compute(move || git::fetch::refused(&git, &packs, &refs, &wants))
-            .await
+        let (git, packs) = (self.git.clone(), Arc::clone(&self.packs));
+        let (refs, all) = (Arc::clone(&self.refs), Arc::clone(all));
+        let allowed = self.wire.0.fetch.wants;
+        self.compute(move || match allowed {
+            Wants::Advertised => Ok(git::fetch::unnamed(&refs, &packs, &wants)),
+            Wants::Tips => Ok(git::fetch::unnamed(&all, &packs, &wants)),
+            Wants::Reachable => git::fetch::refused(&git, &packs, &refs, &wants),
+            Wants::Any => Ok(wants.iter().find(|want| !packs.contains(want)).copied()),
+        })
+        .await
     }
 
     /// Sizes of those objects that the caller may see, in the order asked for.
@@ -166,6 +177,34 @@ impl Work {
         .await
     }
 
+    /// What to leave out, or why the filter can't be used.
+    async fn filter(
+        &self,
+        asked: Option<Filter>,
+    ) -> Result<Result<Option<git::fetch::Filter>, String>, WireError> {
+        let Some(asked) = asked else {
+            return Ok(Ok(None));
+        };
+        let (git, packs, refs) = (
+            self.git.clone(),
+            Arc::clone(&self.packs),
+            Arc::clone(&self.refs),
+        );
+        self.compute(move || {
+            let names = Names {
+                git: &git,
+                packs: &packs,
+                refs: &refs,
+            };
+            match names.filter(&asked) {
+                Ok(filter) => Ok(Ok(Some(filter))),
+                Err(SparseError::Read(error)) => Err(error),
+                Err(refused) => Ok(Err(refused.to_string())),
+            }
+        })
+        .await
+    }
+
     /// Which objects answer the request; found once for all who ask the same.
     async fn plan(
         &self,
@@ -195,19 +234,20 @@ impl Work {
     /// Makes the pack and sends it, with progress and signs of life.
     pub(super) async fn send_pack<O: Output>(
         &self,
-        asked: PackRequest,
+        mut asked: PackRequest,
         reply: PackReply,
         dialogue: &mut Dialogue<'_, O>,
     ) -> Result<UploadPack, WireError> {
         let (sideband, progress) = (reply.sideband(), asked.progress);
-        let request = match fetch_request(asked) {
-            Ok(request) => request,
+        let filter = match self.filter(asked.filter.take()).await? {
+            Ok(filter) => filter,
             Err(reason) => {
-                let last = reply.fail(reason, &mut dialogue.buffer);
-                dialogue.refused(last, reason).await?;
+                let last = reply.fail(&reason, &mut dialogue.buffer);
+                dialogue.refused(last, &reason).await?;
                 return Ok(UploadPack::Finished);
             }
         };
+        let request = fetch_request(asked, filter);
         let (sender, mut pieces) = mpsc::channel(CHUNKS_IN_FLIGHT);
         let planned = {
             let planning = self.plan(request, Teller::new(progress.then(|| sender.clone())));
@@ -229,8 +269,9 @@ impl Work {
                 return Err(error);
             }
         };
+        let buffers = self.buffers();
         let job = tokio::task::spawn_blocking(move || {
-            let mut framer = PackFramer::new(sideband, sender);
+            let mut framer = PackFramer::new(sideband, buffers, sender);
             plan.write_to(&mut |bytes| framer.write(bytes), &mut |_| ())?;
             framer.finish()?;
             Ok::<_, WriteError>(())
@@ -289,37 +330,22 @@ pub(super) struct Known {
     pub(super) ready: bool,
 }
 
-/// The request in the engine's words, or why it can't be served.
-fn fetch_request(asked: PackRequest) -> Result<git::fetch::FetchRequest, &'static str> {
-    Ok(git::fetch::FetchRequest {
+/// The request in the engine's words.
+fn fetch_request(
+    asked: PackRequest,
+    filter: Option<git::fetch::Filter>,
+) -> git::fetch::FetchRequest {
+    git::fetch::FetchRequest {
         wants: asked.wants.to_vec(),
         haves: asked.common.to_vec(),
         client_shallows: asked.shallows.to_vec(),
         shallow: asked.new_shallow,
         unshallow: asked.unshallow,
-        filter: asked.filter.map(filter).transpose()?,
+        filter,
         thin_pack: asked.thin_pack,
         ofs_delta: asked.ofs_delta,
         include_tag: asked.include_tag,
-    })
-}
-
-fn filter(asked: Filter) -> Result<git::fetch::Filter, &'static str> {
-    Ok(match asked {
-        Filter::BlobNone => git::fetch::Filter::BlobNone,
-        Filter::BlobLimit(bytes) => git::fetch::Filter::BlobLimit(bytes),
-        Filter::TreeDepth(depth) => git::fetch::Filter::TreeDepth(depth),
-        Filter::ObjectType(kind) => git::fetch::Filter::ObjectType(match kind {
-            ObjectType::Blob => git::ObjectKind::Blob,
-            ObjectType::Tree => git::ObjectKind::Tree,
-            ObjectType::Commit => git::ObjectKind::Commit,
-            ObjectType::Tag => git::ObjectKind::Tag,
-        }),
-        Filter::SparseOid(_) => return Err("filter 'sparse:oid' is not served here"),
-        Filter::Combine(parts) => {
-            git::fetch::Filter::Combine(parts.into_iter().map(filter).collect::<Result<_, _>>()?)
-        }
-    })
+    }
 }
 
 /// Turns counts into lines for the user's terminal.
@@ -369,7 +395,7 @@ pub(super) fn visible_ref(refs: &RefSnapshot, name: &[u8]) -> Option<ObjectId> {
 }
 
 /// As git resolves a name given by a user: whole, then as a tag, then as a branch.
-fn named_ref(refs: &RefSnapshot, name: &[u8]) -> Option<ObjectId> {
+pub(super) fn named_ref(refs: &RefSnapshot, name: &[u8]) -> Option<ObjectId> {
     ["", "refs/", "refs/tags/", "refs/heads/"]
         .iter()
         .find_map(|prefix| visible_ref(refs, &[prefix.as_bytes(), name].concat()))

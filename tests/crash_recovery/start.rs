@@ -51,6 +51,7 @@ fn a_first_start_killed_at_any_step_is_finished_by_the_next() {
             admin(folder.path(), &["repo", "create", "admin/novel"]).succeeds();
             let token = std::fs::read_to_string(folder.path().join("data/admin-token")).unwrap();
             let client = Folder {
+                program: "git".into(),
                 path: folder.path().to_owned(),
                 home: folder.path().to_owned(),
                 environment: Vec::new(),

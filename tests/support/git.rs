@@ -135,9 +135,55 @@ impl Finished {
     }
 }
 
+/// A git that is installed here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Git {
+    pub(crate) program: PathBuf,
+    /// Such as `(2, 47)`.
+    pub(crate) version: (u32, u32),
+}
+
+impl Git {
+    /// The one that is found first.
+    pub(crate) fn usual() -> Self {
+        Self::at(Path::new("git")).expect("git is installed")
+    }
+
+    /// One of each version: the usual one, those that systems have, and those that the variable
+    /// `PACKHORSE_TEST_GITS` lists, separated by colons.
+    pub(crate) fn each() -> Vec<Self> {
+        let listed = std::env::var("PACKHORSE_TEST_GITS").unwrap_or_default();
+        let listed: Vec<_> = listed.split(':').filter(|path| !path.is_empty()).collect();
+        let mut gits = vec![Self::usual()];
+        for path in ["/usr/bin/git", "/usr/local/bin/git"].iter().chain(&listed) {
+            match Self::at(Path::new(path)) {
+                Some(git) if gits.iter().all(|other| other.version != git.version) => {
+                    gits.push(git);
+                }
+                Some(_) => {}
+                None => assert!(!listed.contains(path), "{path} is no git"),
+            }
+        }
+        gits
+    }
+
+    fn at(program: &Path) -> Option<Self> {
+        let mut command = clean_command(program, Path::new("/"));
+        let output = command.arg("--version").output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        let mut numbers = text.strip_prefix("git version ")?.split('.');
+        let mut number = || numbers.next()?.trim().parse().ok();
+        Some(Self {
+            program: program.to_owned(),
+            version: (number()?, number()?),
+        })
+    }
+}
+
 /// A folder in which `git` is run with a fixed environment.
 #[derive(Debug, Clone)]
 pub(crate) struct Folder {
+    pub(crate) program: PathBuf,
     pub(crate) path: PathBuf,
     pub(crate) home: PathBuf,
     pub(crate) environment: Vec<(String, String)>,
@@ -151,7 +197,7 @@ impl Folder {
 
     /// Runs `git` with these arguments and this input.
     pub(crate) fn git_with(&self, arguments: &[&str], input: &[u8]) -> Finished {
-        let mut command = clean_command("git", &self.home);
+        let mut command = clean_command(&self.program, &self.home);
         command
             .args(arguments)
             .current_dir(&self.path)

@@ -9,7 +9,7 @@ mod server;
 mod strace;
 mod user;
 
-pub(crate) use git::{Finished, Folder, clean_command, installed};
+pub(crate) use git::{Finished, Folder, Git, clean_command, installed};
 pub(crate) use process::{Administrator, Process, admin};
 pub(crate) use server::{Server, binary};
 pub(crate) use strace::Strace;

@@ -174,6 +174,7 @@ impl Administrator {
         let path = self.folder.join(name);
         std::fs::create_dir_all(&path).unwrap();
         Folder {
+            program: "git".into(),
             path,
             home: self.folder.clone(),
             environment: vec![("GIT_SSH_COMMAND".to_owned(), ssh_command(&self.key))],

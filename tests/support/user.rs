@@ -9,7 +9,7 @@ use std::{
 use russh::keys::{PrivateKey, ssh_key};
 
 use super::{
-    git::{Finished, Folder},
+    git::{Finished, Folder, Git},
     server::Server,
 };
 
@@ -67,6 +67,7 @@ pub(crate) struct User<'s> {
     pub(crate) name: String,
     pub(crate) token: String,
     pub(crate) key: PathBuf,
+    program: PathBuf,
 }
 
 impl<'s> User<'s> {
@@ -85,6 +86,7 @@ impl<'s> User<'s> {
             name: name.to_owned(),
             token,
             key,
+            program: PathBuf::from("git"),
         }
     }
 
@@ -95,6 +97,15 @@ impl<'s> User<'s> {
             name: self.name.clone(),
             token: token.to_owned(),
             key: self.key.clone(),
+            program: self.program.clone(),
+        }
+    }
+
+    /// The same person with another git.
+    pub(crate) fn with_git(&self, git: &Git) -> Self {
+        Self {
+            program: git.program.clone(),
+            ..self.with_token(&self.token)
         }
     }
 
@@ -139,9 +150,14 @@ impl<'s> User<'s> {
     pub(crate) fn folder(&self, path: PathBuf) -> Folder {
         std::fs::create_dir_all(&path).unwrap();
         Folder {
+            program: self.program.clone(),
             path,
             home: self.server.home(),
-            environment: vec![("GIT_SSH_COMMAND".to_owned(), ssh_command(&self.key))],
+            environment: vec![
+                ("GIT_SSH_COMMAND".to_owned(), ssh_command(&self.key)),
+                // Before 2.3, git ran a program here and knew of no command.
+                ("GIT_SSH".to_owned(), ssh_program(&self.key)),
+            ],
         }
     }
 
@@ -191,6 +207,23 @@ pub(crate) fn ssh_command(key: &Path) -> String {
          -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR",
         key.display()
     )
+}
+
+/// A program that does the same as [`ssh_command`].
+fn ssh_program(key: &Path) -> String {
+    let path = key.with_extension("ssh");
+    if !path.exists() {
+        let script = format!("#!/bin/sh\nexec {} \"$@\"\n", ssh_command(key));
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o700)
+            .open(&path)
+            .unwrap();
+        std::io::Write::write_all(&mut file, script.as_bytes()).unwrap();
+    }
+    path.display().to_string()
 }
 
 /// A clone with files.

@@ -233,7 +233,9 @@ impl Fetch {
             if self.filter.is_some() {
                 return Err(ProtocolError::SecondFilter);
             }
-            self.filter = Some(Filter::parse(spec, limits.filter_parts)?);
+            let filter = Filter::parse(spec, limits.filter_parts)?;
+            offer.filters.check(&filter)?;
+            self.filter = Some(filter);
         } else {
             return Ok(false);
         }

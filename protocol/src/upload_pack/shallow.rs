@@ -12,6 +12,9 @@ use gix_hash::{ObjectId, oid};
 use super::{Conversation, Deepen, UploadPack};
 use crate::{error::ProtocolError, pkt_line, version::Version};
 
+/// The depth that stands for all of a history.
+const ALL_OF_IT: u32 = 0x7fff_ffff;
+
 /// A client wants its history cut.
 #[derive(Debug, Clone)]
 pub struct DeepenRequest {
@@ -66,6 +69,12 @@ impl Conversation {
     ) -> Result<UploadPack, ProtocolError> {
         if let Some(deepen) = self.fetch.deepen() {
             return Ok(self.ask_deepen(deepen));
+        }
+        if self.offer.shallow_repository {
+            return Ok(self.ask_deepen(Deepen::Depth {
+                depth: ALL_OF_IT,
+                relative: false,
+            }));
         }
         if !self.fetch.shallows.is_empty() {
             self.write_shallow_info(output)?;

@@ -18,8 +18,9 @@ use gix_object::Kind;
 
 use super::{
     Progress,
-    filter::Rules,
+    filter::{Filter, Rules},
     paths::{PathHash, Sighting, Sightings},
+    sieve::Sieve,
     trees::{EntryKind, Tree, Trees},
 };
 use crate::{
@@ -56,14 +57,18 @@ pub(super) struct Ends<'a> {
 
 /// Walks commits and trees, and notes every object once.
 pub(super) struct Enumeration<'a> {
-    history: &'a mut History,
-    packs: Arc<PackSet>,
-    trees: Trees,
+    pub(super) history: &'a mut History,
+    pub(super) packs: Arc<PackSet>,
+    pub(super) trees: Trees,
     rules: Rules,
+    /// Judges trees and blobs where the rules don't suffice.
+    sieve: Option<Box<Sieve>>,
+    /// Objects on which the sieve has said its last word.
+    pub(super) sifted: Bits,
     /// Objects that need no second look.
     known: Bits,
     selected: Bits,
-    client: Bits,
+    pub(super) client: Bits,
     selected_count: u64,
     /// The least level at which a tree was seen, where depth matters.
     levels: HashMap<u32, u64, BuildHasherDefault<KeyHasher>>,
@@ -107,6 +112,8 @@ impl<'a> Enumeration<'a> {
             trees: Trees::new(Arc::clone(&packs)),
             packs,
             rules,
+            sieve: None,
+            sifted: Bits::new(0),
             known: none.clone(),
             selected: none.clone(),
             client: none,
@@ -124,6 +131,16 @@ impl<'a> Enumeration<'a> {
     /// Remembers where objects are found.
     pub(super) fn with_sightings(mut self) -> Self {
         self.sightings = Some(Sightings::default());
+        self
+    }
+
+    /// Leaves out what the filter says, besides what the rules say.
+    pub(super) fn through(mut self, filter: &Filter) -> Self {
+        let count = self.packs.object_count();
+        self.sieve = Sieve::for_filter(filter, count).map(Box::new);
+        if self.sieve.is_some() {
+            self.sifted = Bits::new(count);
+        }
         self
     }
 
@@ -189,6 +206,10 @@ impl<'a> Enumeration<'a> {
         }
         let counterparts = self.counterparts(&at_client, &range.commits)?;
         let asked: HashSet<u32> = tips.iter().map(|tip| self.history.number(*tip)).collect();
+        // What is asked for by itself comes first: nothing may count it as left out before.
+        for root in roots {
+            self.visit(root, None, true)?;
+        }
         for commit in range.commits {
             let number = self.history.number(commit);
             if self.rules.commits || asked.contains(&number) {
@@ -198,9 +219,6 @@ impl<'a> Enumeration<'a> {
                 let counterpart = counterparts.get(&commit).copied();
                 self.visit(self.history.tree(commit), counterpart, false)?;
             }
-        }
-        for root in roots {
-            self.visit(root, None, true)?;
         }
         Ok(())
     }
@@ -256,7 +274,7 @@ impl<'a> Enumeration<'a> {
     }
 
     /// Answers whether the object is new.
-    fn select(&mut self, number: u32) -> bool {
+    pub(super) fn select(&mut self, number: u32) -> bool {
         let new = self.known.insert(number);
         if new {
             self.selected.insert(number);
@@ -269,7 +287,7 @@ impl<'a> Enumeration<'a> {
     }
 
     /// As [`Self::select`], for an object at some path.
-    fn select_at(&mut self, number: u32, path: PathHash, counterpart: Option<u32>) {
+    pub(super) fn select_at(&mut self, number: u32, path: PathHash, counterpart: Option<u32>) {
         if self.select(number)
             && let Some(sightings) = &mut self.sightings
         {
@@ -329,6 +347,11 @@ impl<'a> Enumeration<'a> {
         counterpart: Option<u32>,
         asked_for: bool,
     ) -> Result<(), ReadError> {
+        if let Some(mut sieve) = self.sieve.take() {
+            let sifted = self.sift(&mut sieve, root, asked_for);
+            self.sieve = Some(sieve);
+            return sifted;
+        }
         match self.rules.depth_end {
             None => self.visit_all(root, counterpart, asked_for),
             Some(end) => self.visit_to_depth(root, end, asked_for),
@@ -472,7 +495,7 @@ impl<'a> Enumeration<'a> {
         Ok(())
     }
 
-    fn number_of(&mut self, id: &gix_hash::oid) -> Result<u32, ReadError> {
+    pub(super) fn number_of(&mut self, id: &gix_hash::oid) -> Result<u32, ReadError> {
         let first = id
             .as_bytes()
             .first_chunk()

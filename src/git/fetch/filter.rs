@@ -3,9 +3,11 @@
 //! Source: git-rev-list(1), `--filter`.
 //! Bounds: the parser of the protocol limits how many parts a combination has.
 //! Invariant: objects that a client asks for by id are never left out.
-//! Not here: the words on the wire (`packhorse_protocol`), which blob a `sparse:` names (the caller).
+//! Not here: the words on the wire (`packhorse_protocol`), filters by place and their combinations (`sieve`).
 
 use gix_object::Kind;
+
+use super::sparse::SparseList;
 
 /// A rule by which objects are left out.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -18,8 +20,20 @@ pub enum Filter {
     TreeDepth(u64),
     /// Objects of other kinds than this one.
     ObjectType(Kind),
+    /// Blobs at paths that this list does not want.
+    Listed(SparseList),
     /// Whatever any of these leaves out.
     Combine(Vec<Self>),
+}
+
+impl Filter {
+    /// Calls `take` with each filter that is no combination.
+    pub(super) fn each_part<'a>(&'a self, take: &mut dyn FnMut(&'a Self)) {
+        match self {
+            Self::Combine(filters) => filters.iter().for_each(|filter| filter.each_part(take)),
+            other => take(other),
+        }
+    }
 }
 
 /// A filter taken apart, so that walking asks plain questions.
@@ -73,6 +87,8 @@ impl Rules {
                 self.trees &= *kind == Kind::Tree;
                 self.blobs &= *kind == Kind::Blob;
             }
+            // A question of the place, which the sieve answers.
+            Filter::Listed(_) => {}
             Filter::Combine(filters) => {
                 for filter in filters {
                     self.narrow(filter);

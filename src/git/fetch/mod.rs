@@ -12,6 +12,9 @@ mod output;
 mod paths;
 mod plan;
 mod shallow;
+mod sieve;
+mod sift;
+mod sparse;
 #[cfg(test)]
 mod tests;
 mod trees;
@@ -22,8 +25,9 @@ pub use filter::Filter;
 pub use negotiate::Negotiation;
 pub use plan::{PackPlan, Stopped, WriteError};
 pub use shallow::{Boundary, Deepen, DeepenError, boundary};
+pub use sparse::{SparseError, SparseList};
 pub(super) use visibility::VisibleSets;
-pub use visibility::{hidden, refused};
+pub use visibility::{hidden, refused, unnamed};
 
 use std::sync::Arc;
 
@@ -149,7 +153,9 @@ fn difference(
         is_cut,
     };
     let rules = Rules::new(request.filter.as_ref());
-    Enumeration::new(history, rules, progress)
-        .with_sightings()
-        .run(&ends)
+    let mut enumeration = Enumeration::new(history, rules, progress).with_sightings();
+    if let Some(filter) = &request.filter {
+        enumeration = enumeration.through(filter);
+    }
+    enumeration.run(&ends)
 }

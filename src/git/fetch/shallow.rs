@@ -73,7 +73,7 @@ pub fn boundary(
     let wanted = commits(&mut history, wants)?;
     let client = commits(&mut history, client_shallows)?;
     let cut = match deepen {
-        Deepen::Depth(Deepen::INFINITE) => Cut {
+        Deepen::Depth(Deepen::INFINITE) if !history.packs().has_cuts() => Cut {
             ends: Vec::new(),
             inside: client.iter().copied().collect(),
         },
@@ -120,7 +120,7 @@ fn by_depth(history: &mut History, heads: &[CommitIndex], depth: u32) -> Result<
         .copied()
         .filter(|head| seen.insert(*head))
         .collect();
-    let mut inside = HashSet::new();
+    let (mut inside, mut ends) = (HashSet::new(), Vec::new());
     let mut at = 1;
     while at < depth && !level.is_empty() {
         let mut next = Vec::new();
@@ -132,14 +132,16 @@ fn by_depth(history: &mut History, heads: &[CommitIndex], depth: u32) -> Result<
                 }
             }
         }
-        inside.extend(level);
+        // What ends the history here ends it for the client, too.
+        let is_cut = |commit: &CommitIndex| history.packs().is_cut(history.number(*commit));
+        let (cut, whole): (Vec<_>, Vec<_>) = level.into_iter().partition(is_cut);
+        ends.extend(cut);
+        inside.extend(whole);
         level = next;
         at += 1;
     }
-    Ok(Cut {
-        ends: level,
-        inside,
-    })
+    ends.extend(level);
+    Ok(Cut { ends, inside })
 }
 
 /// A commit ends the history if any of its parents is left out.
@@ -150,7 +152,7 @@ fn by_range(history: &mut History, commits: &[CommitIndex]) -> Result<Cut, ReadE
         inside: HashSet::new(),
     };
     for commit in commits {
-        let mut whole = true;
+        let mut whole = !history.packs().is_cut(history.number(*commit));
         for parent in 0..history.parent_count(*commit) {
             whole &= all.contains(&history.parent(*commit, parent)?);
         }

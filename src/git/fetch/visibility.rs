@@ -64,7 +64,7 @@ pub fn refused(
     refs: &RefSnapshot,
     wants: &[ObjectId],
 ) -> Result<Option<ObjectId>, ReadError> {
-    let unnamed = unnamed(refs, wants);
+    let unnamed = all_unnamed(refs, wants);
     // What does not exist needs no walk to be refused.
     let absent = wants
         .iter()
@@ -87,11 +87,18 @@ pub fn hidden(
     refs: &RefSnapshot,
     ids: &[ObjectId],
 ) -> Result<HashSet<ObjectId>, ReadError> {
-    hidden_among(repository, packs, refs, unnamed(refs, ids))
+    hidden_among(repository, packs, refs, all_unnamed(refs, ids))
+}
+
+/// The first of `wants` that no ref names, or that is not here.
+pub fn unnamed(refs: &RefSnapshot, packs: &PackSet, wants: &[ObjectId]) -> Option<ObjectId> {
+    let unnamed = all_unnamed(refs, wants);
+    let refused = |want: &&ObjectId| unnamed.contains(*want) || !packs.contains(want);
+    wants.iter().find(refused).copied()
 }
 
 /// Those of `ids` that no ref names.
-fn unnamed(refs: &RefSnapshot, ids: &[ObjectId]) -> HashSet<ObjectId> {
+fn all_unnamed(refs: &RefSnapshot, ids: &[ObjectId]) -> HashSet<ObjectId> {
     let mut unnamed: HashSet<ObjectId> = ids.iter().copied().collect();
     for entry in refs.entries() {
         if unnamed.is_empty() {

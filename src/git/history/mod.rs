@@ -87,7 +87,8 @@ impl History {
         let numbered = |id: ObjectId| packs.number(&id).ok_or(ReadError::Missing(id));
         let tree = numbered(header.tree)?;
         let first_parent = u32::try_from(self.parents.len()).map_err(|_| malformed())?;
-        for line in header.parents {
+        let is_cut = packs.is_cut(number);
+        for line in header.parents.filter(|_| !is_cut) {
             self.parents
                 .push(numbered(parse_parent(line).ok_or_else(malformed)?)?);
         }

@@ -3,24 +3,26 @@
 //! Source: Linux allows a process 65,530 maps (`vm.max_map_count`), and each map takes whole pages.
 //! Bounds: [`READ_BYTES_MAX`] of memory for a pair that is read; two maps for one that is not.
 //! Invariant: the files never change while open; they may be deleted, the bytes stay.
-//! Not here: what the bytes mean (`pack`).
+//! Not here: what the bytes mean (`pack`), and objects that lie in no pack (`loose`).
 
 use std::{fs, ops::Range, path::Path};
 
 use gix_hash::{Kind, oid};
 use gix_pack::{data, index};
 
-use super::OpenError;
+use super::{OpenError, loose::Loose};
 
 /// Pairs of no more bytes than this are read.
 const READ_BYTES_MAX: u64 = 64 << 10;
 
-/// The two files of a pack.
+/// The two files of a pack, or what stands for them.
 pub(super) enum Files {
     /// Seen through maps.
     Mapped(data::File, index::File),
     /// In memory.
     Read(data::File<Box<[u8]>>, index::File<Box<[u8]>>),
+    /// No files at all, but loose objects.
+    Loose(Loose),
 }
 
 impl Files {
@@ -45,6 +47,7 @@ impl Files {
         match self {
             Self::Mapped(pack, index) => (pack.num_objects(), index.num_objects()),
             Self::Read(pack, index) => (pack.num_objects(), index.num_objects()),
+            Self::Loose(loose) => (loose.count(), loose.count()),
         }
     }
 
@@ -52,6 +55,7 @@ impl Files {
         match self {
             Self::Mapped(_, index) => index.path(),
             Self::Read(_, index) => index.path(),
+            Self::Loose(loose) => loose.path(),
         }
     }
 
@@ -59,6 +63,7 @@ impl Files {
         match self {
             Self::Mapped(pack, _) => pack.object_hash(),
             Self::Read(pack, _) => pack.object_hash(),
+            Self::Loose(loose) => loose.hash(),
         }
     }
 
@@ -67,13 +72,28 @@ impl Files {
         match self {
             Self::Mapped(pack, _) => pack.pack_end() as u64,
             Self::Read(pack, _) => pack.pack_end() as u64,
+            Self::Loose(_) => Loose::end(),
         }
+    }
+
+    /// Where the entry that begins at `offset` ends, if the one behind it begins at `next`.
+    pub(super) fn entry_end(&self, offset: u64, next: u64) -> u64 {
+        match self {
+            Self::Mapped(..) | Self::Read(..) => next,
+            Self::Loose(loose) => loose.end_of(offset).unwrap_or(next),
+        }
+    }
+
+    /// Whether entries lie one behind the other without gaps.
+    pub(super) fn is_dense(&self) -> bool {
+        !matches!(self, Self::Loose(_))
     }
 
     pub(super) fn bytes(&self, range: Range<u64>) -> Option<&[u8]> {
         match self {
             Self::Mapped(pack, _) => pack.entry_slice(range),
             Self::Read(pack, _) => pack.entry_slice(range),
+            Self::Loose(loose) => loose.bytes(range),
         }
     }
 
@@ -82,6 +102,7 @@ impl Files {
         match self {
             Self::Mapped(_, index) => index.oid_at_index(position),
             Self::Read(_, index) => index.oid_at_index(position),
+            Self::Loose(loose) => loose.id_at(position),
         }
     }
 
@@ -90,6 +111,7 @@ impl Files {
         match self {
             Self::Mapped(_, index) => index.pack_offset_at_index(position),
             Self::Read(_, index) => index.pack_offset_at_index(position),
+            Self::Loose(_) => Loose::offset_at(position),
         }
     }
 
@@ -98,6 +120,7 @@ impl Files {
         match self {
             Self::Mapped(_, index) => index.lookup_prefix(prefix, Some(&mut found)),
             Self::Read(_, index) => index.lookup_prefix(prefix, Some(&mut found)),
+            Self::Loose(loose) => return loose.positions_with_prefix(prefix),
         };
         found
     }

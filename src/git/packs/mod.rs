@@ -10,6 +10,7 @@
 mod cache;
 pub(crate) mod delta;
 mod file;
+mod loose;
 mod pack;
 mod reader;
 mod run;
@@ -40,13 +41,15 @@ pub struct Location {
 }
 
 /// Open packs in a fixed order, never changed once made; a push makes a new value.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PackSet {
     format: ObjectFormat,
     packs: Vec<Arc<Pack>>,
     /// `first_numbers[i]` is how many objects the packs before pack `i` hold; one more than packs.
     first_numbers: Vec<u32>,
     runs: Vec<Arc<Run>>,
+    /// Numbers of the commits whose parents are not here, ascending; almost always none.
+    cut: Vec<u32>,
 }
 
 impl PackSet {
@@ -63,6 +66,7 @@ impl PackSet {
             packs: Vec::new(),
             first_numbers: vec![0],
             runs: Vec::new(),
+            cut: Vec::new(),
         }
     }
 
@@ -87,6 +91,22 @@ impl PackSet {
         Ok(set)
     }
 
+    /// As [`Self::open`], with the loose objects of these `objects` folders behind the packs.
+    pub(crate) fn open_with_loose(
+        format: ObjectFormat,
+        indices: &[impl AsRef<Path>],
+        folders: &[impl AsRef<Path>],
+    ) -> Result<Self, OpenError> {
+        let mut set = Self::open(format, indices)?;
+        for folder in folders {
+            let loose = Pack::of_loose_objects(folder.as_ref(), format)?;
+            if loose.object_count() > 0 {
+                set.push(Arc::new(loose))?;
+            }
+        }
+        Ok(set)
+    }
+
     /// This set and one more pack behind the others.
     pub(crate) fn with(&self, pack: Pack) -> Result<Self, OpenError> {
         let mut set = Self {
@@ -94,9 +114,27 @@ impl PackSet {
             packs: self.packs.clone(),
             first_numbers: self.first_numbers.clone(),
             runs: self.runs.clone(),
+            cut: self.cut.clone(),
         };
         set.push(Arc::new(pack))?;
         Ok(set)
+    }
+
+    /// The same objects, of which these commits have no parents here: a shallow repository's boundary.
+    pub(crate) fn cut_at(mut self, commits: &[ObjectId]) -> Self {
+        self.cut = commits.iter().filter_map(|id| self.number(id)).collect();
+        self.cut.sort_unstable();
+        self
+    }
+
+    /// Whether the parents of the commit of this number are missing, and known to be.
+    pub(crate) fn is_cut(&self, number: u32) -> bool {
+        !self.cut.is_empty() && self.cut.binary_search(&number).is_ok()
+    }
+
+    /// Whether there is any such commit.
+    pub(crate) fn has_cuts(&self) -> bool {
+        !self.cut.is_empty()
     }
 
     fn push(&mut self, pack: Arc<Pack>) -> Result<(), OpenError> {
@@ -169,6 +207,22 @@ impl PackSet {
             }
         }
         found
+    }
+
+    /// How many digits of an id git shows by default: as many as it takes to tell it from all others,
+    /// and from most of those that come.
+    pub(crate) fn short_digits(&self, id: &oid) -> usize {
+        /// git shows no fewer.
+        const LEAST: usize = 7;
+        let bits = u64::BITS - self.object_count().leading_zeros();
+        let begin = usize::try_from(bits.div_ceil(2)).map_or(LEAST, |digits| digits.max(LEAST));
+        let most = id.kind().len_in_hex();
+        (begin..most)
+            .find(|digits| {
+                let prefix = gix_hash::Prefix::new(id, *digits);
+                prefix.is_ok_and(|prefix| self.with_prefix(&prefix, 2).len() < 2)
+            })
+            .unwrap_or(most)
     }
 
     pub(crate) fn packs(&self) -> &[Arc<Pack>] {

@@ -15,6 +15,7 @@ use gix_object::Kind;
 
 use super::{
     file::Files,
+    loose::Loose,
     run::{first_not_below, key_of},
 };
 use crate::model::{ObjectFormat, ObjectId};
@@ -146,6 +147,22 @@ impl Pack {
         })
     }
 
+    /// The loose objects below an `objects` folder, as if they were a pack.
+    pub(crate) fn of_loose_objects(
+        objects: &Path,
+        format: ObjectFormat,
+    ) -> Result<Self, OpenError> {
+        let loose = Loose::open(objects, format.kind()).map_err(|source| OpenError::Io {
+            path: objects.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            object_count: loose.count(),
+            files: Files::Loose(loose),
+            by_offset: OnceLock::new(),
+        })
+    }
+
     pub(crate) fn index_path(&self) -> &Path {
         self.files.index_path()
     }
@@ -189,6 +206,16 @@ impl Pack {
     /// The first byte behind the last entry.
     pub(crate) fn end(&self) -> u64 {
         self.files.end()
+    }
+
+    /// Where the entry that begins at `offset` ends, if the one behind it begins at `next`.
+    pub(crate) fn entry_end(&self, offset: u64, next: u64) -> u64 {
+        self.files.entry_end(offset, next)
+    }
+
+    /// Whether entries lie one behind the other, so that several can be taken at once.
+    pub(crate) fn is_dense(&self) -> bool {
+        self.files.is_dense()
     }
 
     /// Parses the head of the entry that begins at `offset`.

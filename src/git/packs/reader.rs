@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use gix_hash::oid;
 use gix_object::{Data, Kind};
+use gix_zlib::{Decompress, FlushDecompress, Status};
 
 use super::{Cache, Entry, Location, Pack, PackSet, ReadError, Stored, delta};
 #[cfg(test)]
@@ -15,6 +16,9 @@ use crate::model::ObjectId;
 
 /// Most deltas between an object and the whole entry it is made from; git writes at most 4,095.
 pub(crate) const DELTA_CHAIN_MAX: usize = 4_095;
+
+/// Bytes of an object handed on at once.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// Inflates entries; owns the decoder, which is costly to make and free to use again.
 #[derive(Default)]
@@ -47,7 +51,7 @@ impl Inflater {
         output.resize(size, 0);
         self.state.reset();
         match self.state.once(input, output) {
-            Ok((gix_zlib::Status::StreamEnd, _, written)) if written == size => Ok(()),
+            Ok((Status::StreamEnd, _, written)) if written == size => Ok(()),
             Ok(_) => Err(pack.damaged(offset, "entry has another size than its head says")),
             Err(_) => Err(pack.damaged(offset, "entry does not inflate")),
         }
@@ -252,6 +256,55 @@ impl ObjectReader {
         buffer.clear();
         buffer.extend_from_slice(&base);
         Ok(kind)
+    }
+
+    /// Hands on the bytes of an object: one that is stored whole in pieces of [`PIECE_BYTES`], so that
+    /// it is never held.
+    ///
+    /// # Errors
+    /// When it is missing, damaged, or too large a delta; or what `take` fails with.
+    pub(crate) fn pour<E: From<ReadError>>(
+        &mut self,
+        id: &oid,
+        buffer: &mut Vec<u8>,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let packs = Arc::clone(&self.packs);
+        let location = packs
+            .locate(id)
+            .ok_or_else(|| ReadError::Missing(id.to_owned()))?;
+        let pack = packs.pack(location.pack);
+        let entry = pack.entry(location.offset)?;
+        if !matches!(entry.stored, Stored::Whole(_)) {
+            self.read(location, buffer)?;
+            return take(buffer);
+        }
+        let broken = || pack.damaged(location.offset, "entry does not inflate");
+        let mut input = pack.bytes(entry.data_offset..pack.end())?;
+        let mut state = Decompress::new();
+        buffer.resize(PIECE_BYTES, 0);
+        loop {
+            let (before_in, before_out) = (state.total_in(), state.total_out());
+            let status = state
+                .decompress(input, buffer, FlushDecompress::None)
+                .map_err(|_| broken())?;
+            let difference = |now: u64, before: u64| usize::try_from(now - before);
+            let used = difference(state.total_in(), before_in).map_err(|_| broken())?;
+            let made = difference(state.total_out(), before_out).map_err(|_| broken())?;
+            input = &input[used..];
+            take(&buffer[..made])?;
+            if status == Status::StreamEnd {
+                break;
+            }
+            if used == 0 && made == 0 {
+                return Err(broken().into());
+            }
+        }
+        if state.total_out() != entry.size {
+            let reason = "entry has another size than its head says";
+            return Err(pack.damaged(location.offset, reason).into());
+        }
+        Ok(())
     }
 
     fn remember(&mut self, pack: u32, offset: u64, bytes: Vec<u8>) -> Arc<Vec<u8>> {

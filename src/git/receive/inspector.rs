@@ -3,7 +3,7 @@
 //! Invariant: an object that the repository holds already is the same there, byte for byte; blobs
 //! too large to be held are compared by size only and left to the collision-detecting hash.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use gix_hash::ObjectId;
 use gix_object::Kind;
@@ -15,7 +15,7 @@ use super::{
     index::Order,
     limits::{Expense, Limited, Limits},
     pack::{Decoder, UnpublishedPack},
-    references::References,
+    references::{References, WithoutParents},
     spool::Spool,
     stored,
 };
@@ -25,6 +25,7 @@ pub(super) struct Inspector {
     rules: Rules,
     references: References,
     references_max: u64,
+    shallow: HashSet<ObjectId>,
     repository: ObjectReader,
     buffer: Vec<u8>,
 }
@@ -40,6 +41,7 @@ impl Inspector {
             },
             references: References::new(),
             references_max: packs.object_count(),
+            shallow: limits.shallow.clone(),
             repository: ObjectReader::new(packs),
             buffer: Vec::new(),
         }
@@ -58,15 +60,19 @@ impl Inspector {
         content: &[u8],
         base: Option<&[u8]>,
     ) -> Result<(), ReceiveError> {
-        self.rules
-            .check(kind, content, base, &mut self.references)
-            .map_err(|refusal| match refusal {
-                Refusal::Fault(fault) => fault.of(id).into(),
-                Refusal::TooManyEntries => ReceiveError::Limit {
-                    what: Limited::TreeEntries,
-                    limit: self.rules.tree_entries as u64,
-                },
-            })?;
+        let checked = if self.shallow.contains(&id) {
+            let links = &mut WithoutParents(&mut self.references);
+            self.rules.check(kind, content, base, links)
+        } else {
+            self.rules.check(kind, content, base, &mut self.references)
+        };
+        checked.map_err(|refusal| match refusal {
+            Refusal::Fault(fault) => fault.of(id).into(),
+            Refusal::TooManyEntries => ReceiveError::Limit {
+                what: Limited::TreeEntries,
+                limit: self.rules.tree_entries as u64,
+            },
+        })?;
         if self.references.count() > self.references_max {
             return Err(ReceiveError::Unconnected);
         }

@@ -4,6 +4,10 @@
 //! the bytes that back it, stood the test of a limit in here.
 //! Not here: how many pushes run at once and how long they may take (the transports).
 
+use std::collections::HashSet;
+
+use gix_hash::ObjectId;
+
 use super::check::Tolerated;
 
 /// The bounds of one pack; each is inclusive.
@@ -37,6 +41,9 @@ pub struct Limits {
     pub tree_entries: usize,
     /// Faults of objects that do not refuse a push. Default: none.
     pub tolerated: Tolerated,
+    /// Commits whose parents may be missing, since the pusher does not have them either. Default:
+    /// none.
+    pub shallow: HashSet<ObjectId>,
 }
 
 impl Limits {
@@ -58,6 +65,7 @@ impl Default for Limits {
             delta_depth: 4095,
             tree_entries: 1_000_000,
             tolerated: Tolerated::none(),
+            shallow: HashSet::new(),
         }
     }
 }

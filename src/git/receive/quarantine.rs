@@ -9,12 +9,13 @@ use std::{
     fs,
     io::{self, Write as _},
     os::unix::fs::PermissionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
 use gix_hash::ObjectId;
 use gix_object::Kind;
+use gix_zlib::{Compression, stream::deflate};
 use tempfile::NamedTempFile;
 
 use super::{
@@ -115,8 +116,25 @@ impl Quarantine {
         if self.sent == 0 {
             return Ok(());
         }
+        let repository = self.repository.clone();
+        let folder = repository.folder().join("objects/pack");
+        let storage = ReceiveError::Storage;
+        let index_path = self.store_pack(&folder)?;
+        fs::File::open(&folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(storage)?;
+        repository
+            .add_pack(&index_path)
+            .map_err(|error| ReceiveError::Repository(Box::new(error)))
+    }
+
+    /// Writes pack and index, flushed, into a folder on the disk on which the quarantine lies; answers
+    /// where the index is. The names themselves are left to the caller to flush.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn store_pack(self, folder: &Path) -> Result<PathBuf, ReceiveError> {
         let incoming = incoming(&self.repository);
-        let folder = self.repository.folder().join("objects/pack");
         let trailer = ObjectId::from_bytes_or_panic(&self.pack.trailer);
         let pack_path = folder.join(format!("pack-{trailer}.pack"));
         let index_path = pack_path.with_extension("idx");
@@ -130,12 +148,29 @@ impl Quarantine {
             rename(pack, &pack_path).map_err(storage)?;
             rename(index, &index_path).map_err(storage)?;
         }
-        fs::File::open(&folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(storage)?;
-        self.repository
-            .add_pack(&index_path)
-            .map_err(|error| ReceiveError::Repository(Box::new(error)))
+        Ok(index_path)
+    }
+
+    /// Writes each object that the repository lacks as a file of its own, flushed, below an `objects`
+    /// folder on the disk on which the quarantine lies.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn store_loose(&self, objects: &Path) -> Result<(), ReceiveError> {
+        let incoming = incoming(&self.repository);
+        let (mut reader, mut content) = (self.reader(), Vec::new());
+        for object in self.new_objects() {
+            if self.packs.contains(&object.id) {
+                continue;
+            }
+            reader.find(&object.id, &mut content)?;
+            let hex = object.id.to_string();
+            let (shelf, rest) = hex.split_at(2);
+            let shelf = objects.join(shelf);
+            write_loose(&incoming, &object, &content, &shelf, rest)
+                .map_err(ReceiveError::Storage)?;
+        }
+        Ok(())
     }
 
     pub(super) fn find(&self, id: &ObjectId) -> Option<u32> {
@@ -209,8 +244,28 @@ pub(in crate::git) fn sweep(repository_folder: &Path) -> io::Result<()> {
 }
 
 /// Where unpublished packs lie.
-pub(super) fn incoming(repository: &Repository) -> std::path::PathBuf {
-    repository.folder().join("incoming")
+pub(super) fn incoming(repository: &Repository) -> PathBuf {
+    repository.incoming().to_owned()
+}
+
+/// A loose object: head and content deflated together.
+fn write_loose(
+    incoming: &Path,
+    object: &NewObject,
+    content: &[u8],
+    shelf: &Path,
+    name: &str,
+) -> io::Result<()> {
+    fs::create_dir_all(shelf)?;
+    let head = gix_object::encode::loose_header(object.kind, object.size);
+    let file = spool::temporary(incoming)?;
+    let mut deflate = deflate::Write::new(file, Compression::DEFAULT);
+    deflate.write_all(&head)?;
+    deflate.write_all(content)?;
+    deflate.flush()?;
+    let file = deflate.into_inner();
+    make_durable(&file)?;
+    rename(file, &shelf.join(name))
 }
 
 fn make_durable(file: &NamedTempFile) -> io::Result<()> {

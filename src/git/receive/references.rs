@@ -71,6 +71,21 @@ impl Links for References {
     }
 }
 
+/// Takes what a commit names but for its parents.
+pub(super) struct WithoutParents<'a>(pub(super) &'a mut References);
+
+impl Links for WithoutParents<'_> {
+    fn link(&mut self, id: ObjectId, kind: Kind) {
+        if kind != Kind::Commit {
+            self.0.link(id, kind);
+        }
+    }
+
+    fn special(&mut self, id: ObjectId, special: Special) {
+        self.0.special(id, special);
+    }
+}
+
 /// Hashes ids, which are spread well already but are chosen by strangers: two secret factors keep
 /// them from choosing many that meet in one place.
 #[derive(Debug, Clone)]

@@ -68,7 +68,7 @@ impl Candidates {
             let count = pack.object_count();
             let first = packs.first_number(at);
             u64::from(count) >= LARGE_PACK_OBJECTS
-                && objects.selected.range(first, first + count).count() >= count as usize / 2
+                && objects.selected.count(first, first + count) >= count / 2
         };
         let as_they_lie: Vec<bool> = (0u32..).zip(packs.packs()).map(as_it_lies).collect();
         let mut candidates = Vec::new();

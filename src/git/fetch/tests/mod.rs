@@ -1,6 +1,8 @@
 //! What a fetch sends, held against what stock git would send and takes.
 
 mod deltas;
+mod filters;
+mod plain;
 
 use std::collections::BTreeSet;
 
@@ -269,54 +271,6 @@ fn objects_in_several_packs_are_sent_once_and_by_bases_in_any_pack() {
 }
 
 #[test]
-fn each_filter_leaves_out_what_git_leaves_out() {
-    let kind = Filter::ObjectType;
-    let table = [
-        ("blob:none", Filter::BlobNone),
-        ("blob:limit=0", Filter::BlobLimit(0)),
-        ("blob:limit=1000", Filter::BlobLimit(1000)),
-        ("blob:limit=3k", Filter::BlobLimit(3072)),
-        ("tree:0", Filter::TreeDepth(0)),
-        ("tree:1", Filter::TreeDepth(1)),
-        ("tree:2", Filter::TreeDepth(2)),
-        ("tree:3", Filter::TreeDepth(3)),
-        ("tree:9", Filter::TreeDepth(9)),
-        ("object:type=commit", kind(Kind::Commit)),
-        ("object:type=tree", kind(Kind::Tree)),
-        ("object:type=blob", kind(Kind::Blob)),
-        ("object:type=tag", kind(Kind::Tag)),
-        (
-            // At tree:3, git forgets a small blob that it met too deep before it met it higher up.
-            "combine:tree:2+blob:limit=1000",
-            Filter::Combine(vec![Filter::TreeDepth(2), Filter::BlobLimit(1000)]),
-        ),
-    ];
-    for served in Served::each(40) {
-        for (text, filter) in &table {
-            for wants in [
-                &["main", "side"][..],
-                &["v11", "nested"],
-                &["main:src"],
-                &["blob-tag", "tree-tag"],
-            ] {
-                let request = FetchRequest {
-                    filter: Some(filter.clone()),
-                    ..served.request(wants, &[])
-                };
-                let option = format!("--filter={text}");
-                let args: Vec<_> = wants.iter().copied().chain([&*option]).collect();
-                let (sent, listed) = (set(&served.plan(&request)), served.listed(&args));
-                let differing: Vec<_> = sent
-                    .symmetric_difference(&listed)
-                    .map(|id| (id, served.stock.git(["cat-file", "-t", &id.to_string()])))
-                    .collect();
-                assert!(differing.is_empty(), "{text} of {wants:?}: {differing:?}");
-            }
-        }
-    }
-}
-
-#[test]
 fn tags_of_what_is_sent_come_along_when_asked() {
     let [served, _] = Served::each(40);
     let mut request = served.request(&["main"], &["main~12"]);
@@ -569,6 +523,11 @@ fn only_what_the_given_refs_reach_is_visible() {
             &[nowhere],
         );
         assert_eq!(answer, Ok(Some(nowhere)));
+        // Names alone: what a ref reaches without naming it does not count.
+        let named = |id| unnamed(&refs(&["main~10"]), &served.packs, &[id]).is_none();
+        assert!(named(served.stock.id("main~10")));
+        assert!(!named(served.stock.id("main~11")));
+        assert!(!named(nowhere));
         // Judged together, each is judged as it would be alone.
         let mixed = served.ids(&[
             "main~10",

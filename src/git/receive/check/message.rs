@@ -109,6 +109,22 @@ impl Tolerated {
         Self(0)
     }
 
+    /// All that can be tolerated.
+    pub fn everything() -> Self {
+        let tolerable = Message::ALL.iter().filter(|message| message.is_tolerable());
+        Self(tolerable.fold(0, |all, message| all | 1 << *message as u8))
+    }
+
+    /// These without the one that git calls `name`.
+    pub fn without(self, name: &str) -> Self {
+        let same = |message: &&Message| message.name().eq_ignore_ascii_case(name);
+        let bit = Message::ALL
+            .iter()
+            .find(same)
+            .map_or(0, |message| 1 << *message as u8);
+        Self(self.0 & !bit)
+    }
+
     /// These and the one that git calls `name`.
     ///
     /// # Errors
@@ -170,6 +186,9 @@ mod tests {
         let some = Tolerated::none().with("zeropaddedfilemode").unwrap();
         assert!(some.contains(Message::ZeroPaddedFilemode));
         assert!(!some.contains(Message::BadDate));
+        let strict = Tolerated::everything().without("BADDATE");
+        assert!(!strict.contains(Message::BadDate) && strict.contains(Message::BadEmail));
+        assert!(!strict.contains(Message::HasDotgit));
         for name in ["hasDotgit", "treeNotSorted", "nulInHeader", "noSuchThing"] {
             assert_eq!(
                 Tolerated::none().with(name),
