@@ -9,5 +9,6 @@ mod pack;
 mod packs;
 mod peers;
 mod refs;
+mod rights;
 mod scene;
 mod wire;

@@ -265,9 +265,10 @@ fn what_was_taken_unfolds_later_no_more_than_when_it_came() {
     const MIB: usize = 1 << 20;
     let victim = Victim::new();
     let zeros = vec![0; MIB];
-    let large = vec![0; 500 * MIB];
-    let blob = id(Kind::Blob, &large);
-    drop(large);
+    let mut name = gix_hash::hasher(gix_hash::Kind::Sha1);
+    name.update(&gix_object::encode::loose_header(Kind::Blob, 500 << 20));
+    (0..500).for_each(|_| name.update(&zeros));
+    let blob = name.try_finalize().unwrap();
     let folder = tree(&[
         ("100644", "large", blob),
         ("100644", "small", id(Kind::Blob, &zeros)),

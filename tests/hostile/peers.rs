@@ -132,7 +132,7 @@ fn a_fetch_that_nobody_reads_gives_its_slot_back() {
     let source = victim.source();
     let before = source.head();
     // Random, so that it stays large: far more than sockets hold for a peer that does not read.
-    let mut large = vec![0; 32 << 20];
+    let mut large = vec![0; 16 << 20];
     aws_lc_rs::rand::fill(&mut large).unwrap();
     std::fs::write(source.path.join("large"), large).unwrap();
     source.git("add large").succeeds();
