@@ -1,7 +1,7 @@
 //! Times the engine beside stock git, on one repository, and prints a table.
 //!
-//! `cargo bench` makes a history of its own; `PACKHORSE_BENCH_REPOSITORY=/path/to/bare.git cargo bench`
-//! takes a real one, which is only read. Both sides use one thread and a warm page cache. The figures of
+//! `cargo bench --bench engine` makes a history of its own; with `PACKHORSE_BENCH_REPOSITORY` set to the path
+//! of a bare repository it takes that one, which is only read. Both sides use one thread and a warm page cache. The figures of
 //! git include the start of a process, those of the engine don't: below some twenty milliseconds look at
 //! the bytes rather than at the time.
 //!
