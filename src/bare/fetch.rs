@@ -27,9 +27,7 @@ use super::{
 use crate::{
     git::{
         self, ObjectReader, PackSet, Repository,
-        fetch::{
-            Boundary, DeepenError, FetchRequest, Filter, Names, SparseError, Stopped, WriteError,
-        },
+        fetch::{Boundary, DeepenError, FetchRequest, Names, SparseError, Stopped, WriteError},
     },
     model::{ObjectId, RefSnapshot},
 };
@@ -301,7 +299,7 @@ impl Service {
                 return Err(dialogue.refused(last, reason));
             }
         };
-        let request = fetch_request(asked, filter);
+        let request = FetchRequest::of(asked, filter);
         let (repository, packs) = (&self.repository, Arc::clone(&self.packs));
         let (sender, pieces) = mpsc::sync_channel(PIECES);
         dialogue.flush()?;
@@ -478,19 +476,4 @@ fn allowed_filters(config: &Config) -> Result<Allowed, BareError> {
             .and_then(|depth| u64::try_from(depth).ok())
             .unwrap_or(u64::MAX),
     })
-}
-
-/// The request in the engine's words.
-fn fetch_request(asked: PackRequest, filter: Option<Filter>) -> FetchRequest {
-    FetchRequest {
-        wants: asked.wants.to_vec(),
-        haves: asked.common.to_vec(),
-        client_shallows: asked.shallows.to_vec(),
-        shallow: asked.new_shallow,
-        unshallow: asked.unshallow,
-        filter,
-        thin_pack: asked.thin_pack,
-        ofs_delta: asked.ofs_delta,
-        include_tag: asked.include_tag,
-    }
 }

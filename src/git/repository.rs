@@ -40,6 +40,7 @@ struct Inner {
     /// Held while a pack is added, so that two pushes at once lose none.
     adding: Mutex<()>,
     visible: VisibleSets,
+    clones: VisibleSets,
 }
 
 impl Repository {
@@ -127,6 +128,7 @@ impl Repository {
             packs: RwLock::new(Arc::new(packs)),
             adding: Mutex::new(()),
             visible: VisibleSets::default(),
+            clones: VisibleSets::default(),
         }))
     }
 
@@ -154,6 +156,11 @@ impl Repository {
     /// What callers may see, remembered for the sets of refs asked about last.
     pub(super) fn visible(&self) -> &VisibleSets {
         &self.0.visible
+    }
+
+    /// What whole clones consist of, remembered for the wants asked for last.
+    pub(super) fn clones(&self) -> &VisibleSets {
+        &self.0.clones
     }
 
     /// Opens a pack that was moved into `objects/pack` and lets everybody see it from now on.

@@ -246,7 +246,7 @@ impl Work {
                 return Ok(UploadPack::Finished);
             }
         };
-        let request = fetch_request(asked, filter);
+        let request = git::fetch::FetchRequest::of(asked, filter);
         let (sender, mut pieces) = mpsc::channel(CHUNKS_IN_FLIGHT);
         let planned = {
             let planning = self.plan(request, Teller::new(progress.then(|| sender.clone())));
@@ -327,24 +327,6 @@ pub(super) struct Known {
     pub(super) common: Vec<ObjectId>,
     /// Whether more of them would change nothing.
     pub(super) ready: bool,
-}
-
-/// The request in the engine's words.
-fn fetch_request(
-    asked: PackRequest,
-    filter: Option<git::fetch::Filter>,
-) -> git::fetch::FetchRequest {
-    git::fetch::FetchRequest {
-        wants: asked.wants.to_vec(),
-        haves: asked.common.to_vec(),
-        client_shallows: asked.shallows.to_vec(),
-        shallow: asked.new_shallow,
-        unshallow: asked.unshallow,
-        filter,
-        thin_pack: asked.thin_pack,
-        ofs_delta: asked.ofs_delta,
-        include_tag: asked.include_tag,
-    }
 }
 
 /// Turns counts into lines for the user's terminal.

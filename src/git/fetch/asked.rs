@@ -1,4 +1,4 @@
-//! Filters of partial clones in the engine's words.
+//! Requests and filters of the protocol in the engine's words.
 //!
 //! Source: git-rev-list(1), `--filter`.
 //! Bounds: the protocol bounds the parts, the engine the lists that `sparse:oid` names.
@@ -6,13 +6,33 @@
 
 use std::sync::Arc;
 
-use packhorse_protocol::filter::{Filter as Asked, ObjectType};
+use packhorse_protocol::{
+    filter::{Filter as Asked, ObjectType},
+    upload_pack::PackRequest,
+};
 
-use super::{Filter, SparseError, SparseList};
+use super::{FetchRequest, Filter, SparseError, SparseList};
 use crate::{
     git::{ObjectKind, PackSet, Repository},
     model::RefSnapshot,
 };
+
+impl FetchRequest {
+    /// What is asked for, with the filter already in the engine's words.
+    pub fn of(asked: PackRequest, filter: Option<Filter>) -> Self {
+        Self {
+            wants: asked.wants.to_vec(),
+            haves: asked.common.to_vec(),
+            client_shallows: asked.shallows.to_vec(),
+            shallow: asked.new_shallow,
+            unshallow: asked.unshallow,
+            filter,
+            thin_pack: asked.thin_pack,
+            ofs_delta: asked.ofs_delta,
+            include_tag: asked.include_tag,
+        }
+    }
+}
 
 /// Where the names in a filter are looked up.
 pub struct Names<'a> {

@@ -83,10 +83,12 @@ pub struct FetchRequest {
 }
 
 impl FetchRequest {
-    /// Whether it asks for all that its wants reach.
+    /// Whether it asks for all that its wants reach, and they are few enough to be remembered.
     fn is_whole(&self) -> bool {
-        let shallow = [&self.client_shallows, &self.shallow, &self.unshallow];
-        self.haves.is_empty() && self.filter.is_none() && shallow.iter().all(|ids| ids.is_empty())
+        let cuts = [&self.client_shallows, &self.shallow, &self.unshallow];
+        let uncut = cuts.iter().all(|ids| ids.is_empty());
+        let few = self.wants.len() <= visibility::CLONE_TIPS_MAX;
+        few && uncut && self.haves.is_empty() && self.filter.is_none()
     }
 }
 

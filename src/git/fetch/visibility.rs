@@ -3,7 +3,8 @@
 //!
 //! Source: git's `uploadpack.allowReachableSHA1InWant`; lazy fetches of partial clones ask for single
 //! blobs, which git answers by walking everything each time.
-//! Bounds: [`SETS_MAX`] sets of tips are remembered a repository, two bits an object each.
+//! Bounds: [`SETS_MAX`] sets of tips are remembered a repository for each of the two, a bit an object and
+//! an id a tip each; a clone of more than [`CLONE_TIPS_MAX`] wants is not remembered.
 //! Invariant: an answer depends on the tips given and on nothing remembered for others: a set is
 //! found again by its tips, not by a name or a number.
 //! Not here: which refs a caller sees (`policy`).
@@ -28,6 +29,10 @@ use crate::{
 
 /// Sets of tips remembered for one repository.
 const SETS_MAX: usize = 4;
+
+/// Wants of a clone up to which what they reach is remembered: those of a repository of many refs pass,
+/// lists made to fill memory don't.
+pub(super) const CLONE_TIPS_MAX: usize = 100_000;
 
 /// A set is made from an older one only if this many tests of ancestry or fewer show that it may be.
 const ANCESTRY_TESTS_MAX: usize = 64;
@@ -143,14 +148,15 @@ fn hidden_among(
     Ok(ids)
 }
 
-/// Everything that `wants` reach. It is remembered, so that after a push only what is new is looked at.
+/// Everything that `wants` reach. It is remembered, so that after a push only what is new is looked at;
+/// apart from what is visible, so that nobody's choice of wants drives that out.
 pub(super) fn closure(
     repository: &Repository,
     history: &mut History,
     wants: &[ObjectId],
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Bits, ReadError> {
-    let sets = repository.visible();
+    let sets = repository.clones();
     let visible = sets.get(history, wants.to_vec(), Depth::All, progress)?;
     Ok(visible.objects.clone())
 }
