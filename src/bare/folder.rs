@@ -30,9 +30,9 @@ pub(super) struct Folder {
     pub(super) git_dir: PathBuf,
     /// Where refs and objects lie: the same but for a linked worktree.
     pub(super) common: PathBuf,
-    /// The own `objects` folder first.
+    /// The own `objects` folder first, then those it borrows from.
     pub(super) objects: Vec<PathBuf>,
-    /// How many of these are not this repository's own but configured by it or the environment.
+    /// The hash that names the objects.
     pub(super) format: ObjectFormat,
     pub(super) config: Config,
     /// Commits whose parents are not here.
@@ -46,7 +46,8 @@ impl Folder {
         let found = find(path, strict).ok_or_else(|| BareError::NotARepository(shown.clone()))?;
         let git_dir =
             fs::canonicalize(&found).map_err(BareError::io("unable to resolve", &found))?;
-        if !is_owned(&found) && !is_called_safe(&git_dir)? {
+        // The folder itself counts, as in git, not a symbolic link to it.
+        if !is_owned(&git_dir) && !is_called_safe(&git_dir)? {
             return Err(BareError::DubiousOwnership(shown));
         }
         let common = common_dir(&git_dir);

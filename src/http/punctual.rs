@@ -1,7 +1,9 @@
-//! A connection whose first bytes must come in time, until a layer above can tell the version and has a clock of its own.
+//! A connection whose first bytes must come in time, until a layer above can tell the version and has a
+//! clock of its own.
 //!
 //! Source: RFC 9113 section 3.4, the preface that begins HTTP/2: 24 bytes and a SETTINGS frame.
-//! Invariant: a peer that does not say in time which version it speaks is given up (a "slowloris" before the first line).
+//! Invariant: a peer that does not say in time which version it speaks is given up (a "slowloris" before
+//! the first line).
 //! Not here: the rest of a header, which hyper times.
 
 use std::{
