@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     git::{
-        self, ObjectReader, PackSet, Repository,
+        self, ObjectReader, PackSet, ReadError, Repository,
         fetch::{Boundary, DeepenError, FetchRequest, Names, SparseError, Stopped, WriteError},
     },
     model::{ObjectId, RefSnapshot},
@@ -319,8 +319,12 @@ impl Service {
             }
             Err(WriteError::Stopped(_)) => Err(BareError::HungUp),
             Err(WriteError::Read(error)) => {
-                let last = reply.fail("upload-pack: cannot read an object", &mut dialogue.buffer);
-                drop(dialogue.refused(last, "unreadable"));
+                let reason = match &error {
+                    ReadError::TooManyPaths => error.to_string(),
+                    _ => "upload-pack: cannot read an object".to_owned(),
+                };
+                let last = reply.fail(&reason, &mut dialogue.buffer);
+                drop(dialogue.refused(last, reason));
                 Err(error.into())
             }
         }

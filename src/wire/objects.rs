@@ -79,10 +79,11 @@ impl Work {
             drop(permit);
             computed
         });
-        computed
-            .await
-            .map_err(super::internal)?
-            .map_err(super::internal)
+        let computed = computed.await.map_err(super::internal)?;
+        computed.map_err(|error| match error {
+            git::ReadError::TooManyPaths => WireError::Failed(error.to_string()),
+            error => super::internal(error),
+        })
     }
 
     /// The first of these that the caller may not want; `all` are the refs, hidden ones included.
@@ -263,8 +264,12 @@ impl Work {
         let plan = match planned {
             Ok(plan) => plan,
             Err(error) => {
-                let last = reply.fail(UNREADABLE, &mut dialogue.buffer);
-                dialogue.refused(last, UNREADABLE).await?;
+                let reason = match &error {
+                    WireError::Failed(reason) => reason,
+                    _ => UNREADABLE,
+                };
+                let last = reply.fail(reason, &mut dialogue.buffer);
+                dialogue.refused(last, reason).await?;
                 return Err(error);
             }
         };

@@ -4,7 +4,8 @@
 //! along when all parts of a combination let it through *at one and the same place*, and a part that
 //! has given its last word on an object stays silent when it shows up again.
 //! Bounds: one bit an object for each part, 24 bytes for each tree and place that [`Sieve::first_visit`]
-//! was asked about, and each path of a folder once.
+//! was asked about, and each path of a folder once; of these and of the entries looked at only so many,
+//! since a few trees that hold each other many times have more paths than can be counted.
 //! Invariant: trees are shown to it depth first, entries in their order; what it says of a tree at a
 //! place never changes for the better when the tree is shown there again.
 //! Not here: reading trees (`enumerate`), filters that need none of this (`filter`).
@@ -19,9 +20,20 @@ use gix_object::Kind;
 use super::filter::Filter;
 use crate::git::{bits::Bits, packs::ReadError, patterns::Patterns};
 
+/// Paths of folders, and trees at them, that may be remembered whatever the repository holds.
+const PLACES: u64 = 1 << 20;
+/// The same for each object of the repository; a tree is rarely found at more than a few paths.
+const PLACES_PER_OBJECT: u64 = 16;
+/// Entries of trees that may be looked at whatever the repository holds.
+const ENTRIES: u64 = 1 << 24;
+/// The same for each object of the repository.
+const ENTRIES_PER_OBJECT: u64 = 64;
+
 /// The parts of a filter and what they remember.
 pub(super) struct Sieve {
     part: Part,
+    places_left: u64,
+    entries_left: u64,
     places: Places,
     visited: HashSet<(u32, PlaceId)>,
     /// Trees that a list of patterns let through: it does so once.
@@ -121,6 +133,8 @@ impl Sieve {
         let part = Part::new(filter, object_count, &mut lists);
         (by_place && parts > 1 || !lists.is_empty()).then(|| Self {
             part,
+            places_left: PLACES.saturating_add(object_count.saturating_mul(PLACES_PER_OBJECT)),
+            entries_left: ENTRIES.saturating_add(object_count.saturating_mul(ENTRIES_PER_OBJECT)),
             places: Places::new(lists),
             visited: HashSet::new(),
             listed: Bits::new(object_count),
@@ -132,14 +146,33 @@ impl Sieve {
     /// Where a tree lies that the client asks for by itself.
     pub(super) const ASKED: PlaceId = PlaceId(1);
 
+    /// Counts an entry that is looked at.
+    pub(super) fn look(&mut self) -> Result<(), ReadError> {
+        spend(&mut self.entries_left)
+    }
+
     /// The place of a folder, whose path ends in its name.
-    pub(super) fn place(&mut self, parent: PlaceId, path: &[u8], name: &[u8]) -> PlaceId {
-        self.places.enter(parent, path, name)
+    pub(super) fn place(
+        &mut self,
+        parent: PlaceId,
+        path: &[u8],
+        name: &[u8],
+    ) -> Result<PlaceId, ReadError> {
+        let known = self.places.count();
+        let place = self.places.enter(parent, path, name);
+        if self.places.count() > known {
+            spend(&mut self.places_left)?;
+        }
+        Ok(place)
     }
 
     /// Whether this tree was never entered at this place.
-    pub(super) fn first_visit(&mut self, number: u32, place: PlaceId) -> bool {
-        self.visited.insert((number, place))
+    pub(super) fn first_visit(&mut self, number: u32, place: PlaceId) -> Result<bool, ReadError> {
+        let first = self.visited.insert((number, place));
+        if first {
+            spend(&mut self.places_left)?;
+        }
+        Ok(first)
     }
 
     /// Enters a tree, to be left by [`Self::leave`] whatever the verdict.
@@ -175,6 +208,11 @@ impl Sieve {
         };
         self.part.blob(met, path, size)
     }
+}
+
+fn spend(left: &mut u64) -> Result<(), ReadError> {
+    *left = left.checked_sub(1).ok_or(ReadError::TooManyPaths)?;
+    Ok(())
 }
 
 impl Part {
@@ -324,6 +362,10 @@ impl Places {
             by_name: HashMap::new(),
             wanted,
         }
+    }
+
+    fn count(&self) -> usize {
+        self.wanted.len()
     }
 
     fn enter(&mut self, parent: PlaceId, path: &[u8], name: &[u8]) -> PlaceId {

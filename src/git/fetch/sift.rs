@@ -1,7 +1,8 @@
 //! The walk of trees for filters that judge by place.
 //!
 //! Source: git-rev-list(1) `--objects --filter`; the order is git's: depth first, entries as they stand.
-//! Bounds: one frame for each folder on the way down; each tree once at each path.
+//! Bounds: one frame for each folder on the way down; each tree once at each path, as many as the sieve
+//! lets pass.
 //! Invariant: a tree is shown to the sieve again only at another path: at the same one the answers would
 //! be the same.
 //! Not here: the answers (`sieve`), the walk of commits (`enumerate`).
@@ -80,6 +81,7 @@ impl Enumeration<'_> {
                 sifting.folders.pop();
                 continue;
             }
+            sieve.look()?;
             let tree = Arc::clone(&folder.tree);
             let (kind, name, id) = tree.entry(folder.next, hash_bytes);
             folder.next += 1;
@@ -91,7 +93,7 @@ impl Enumeration<'_> {
             sifting.path.extend_from_slice(name);
             let number = self.number_of(id)?;
             if kind == EntryKind::Tree {
-                let place = sieve.place(place, &sifting.path, name);
+                let place = sieve.place(place, &sifting.path, name)?;
                 sifting.path.push(b'/');
                 self.enter(sieve, &mut sifting, number, level, place, hash)?;
             } else if !sifting.done.contains(number) && !self.client.contains(number) {
@@ -122,7 +124,7 @@ impl Enumeration<'_> {
         // What the client has it has whole.
         if sifting.done.contains(number)
             || self.client.contains(number)
-            || !sieve.first_visit(number, place)
+            || !sieve.first_visit(number, place)?
         {
             return Ok(());
         }

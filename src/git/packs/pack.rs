@@ -80,6 +80,9 @@ pub enum ReadError {
         /// Bytes allowed.
         max: u64,
     },
+    /// Its trees hold each other so that a walk of all paths would not end in reasonable time.
+    #[error("folders hold each other at too many paths for a filter that judges by path")]
+    TooManyPaths,
     /// Something refers to an object that is nowhere.
     #[error("object {0} is missing")]
     Missing(ObjectId),

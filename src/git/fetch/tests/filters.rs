@@ -218,3 +218,50 @@ fn a_list_is_read_only_where_the_caller_may_see_it() {
     check("main", &not_a_list(served.stock.id("main~3")));
     check("main:src", &not_a_list(served.stock.id("main~3:src")));
 }
+
+/// A dozen trees, each of which holds the one below it ten times, have a path for every number of twelve
+/// digits. Whoever may push them would have the server remember each, by one clone with a filter that
+/// judges by path.
+#[test]
+fn trees_that_hold_each_other_at_endless_paths_end_a_filter_by_path_and_no_other() {
+    let stock = Stock::new(ObjectFormat::Sha1);
+    let mktree = |lines: String| {
+        let made = stock.git_with_input(["mktree"], lines.as_bytes());
+        String::from_utf8(made).unwrap().trim().to_owned()
+    };
+    let list = stock.git_with_input(["hash-object", "-w", "--stdin"], b"/*\n");
+    let list = String::from_utf8(list).unwrap().trim().to_owned();
+    stock.git(["update-ref", "refs/lists/all", &list]);
+    let mut tree = mktree(format!("100644 blob {list}\tfile\n"));
+    for depth in 1..=12 {
+        tree = mktree(
+            (0..10)
+                .map(|n| format!("040000 tree {tree}\t{n}\n"))
+                .collect(),
+        );
+        let commit = stock.git(["commit-tree", "-m", "deep", &tree]);
+        stock.git(["update-ref", &format!("refs/heads/deep{depth}"), &commit]);
+    }
+    stock.git(["repack", "-q", "-a", "-d"]);
+    let served = Served::new(stock);
+    let prepared = |want: &str, filter: Option<Filter>| {
+        let request = FetchRequest {
+            filter,
+            ..served.request(&[want], &[])
+        };
+        let packs = Arc::clone(&served.packs);
+        prepare(
+            &served.repository,
+            packs,
+            &served.refs,
+            &request,
+            &mut |_| {},
+        )
+        .map(|plan| plan.object_count())
+    };
+    let by_path = || Some(served.filter("sparse:oid=refs/lists/all"));
+    assert_eq!(prepared("deep12", by_path()), Err(ReadError::TooManyPaths));
+    assert_eq!(prepared("deep3", by_path()), Ok(6));
+    assert_eq!(prepared("deep12", Some(Filter::BlobNone)), Ok(14));
+    assert_eq!(prepared("deep12", None), Ok(15));
+}
