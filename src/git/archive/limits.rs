@@ -31,7 +31,8 @@ impl PathLimits {
 
     /// Takes these limits; nothing if there are too many or one has a magic word.
     pub fn new(texts: &[Vec<u8>]) -> Option<Self> {
-        let taken = texts.len() <= Self::COUNT_MAX && texts.iter().all(|text| text[..1] != *b":");
+        let taken =
+            texts.len() <= Self::COUNT_MAX && !texts.iter().any(|text| text.starts_with(b":"));
         taken.then(|| Self(texts.iter().map(|text| Limit::new(text)).collect()))
     }
 
@@ -41,22 +42,32 @@ impl PathLimits {
         self.0.is_empty() || self.0.iter().any(wants)
     }
 
-    /// Demands that each limit matches something.
-    pub(super) fn check(&self, packs: Arc<PackSet>, tree: &ObjectId) -> Result<(), ArchiveError> {
+    /// Demands that each limit matches something, found by looking at no more than so many entries.
+    pub(super) fn check(
+        &self,
+        packs: Arc<PackSet>,
+        tree: &ObjectId,
+        entries_max: u64,
+    ) -> Result<(), ArchiveError> {
         let mut browser = Browser::new(packs);
         for limit in &self.0 {
+            let mut left = Some(entries_max);
             let found = match &limit.glob {
                 None => {
                     limit.literal.is_empty() || browser.at_path(tree, &limit.literal)?.is_some()
                 }
                 Some(_) => browser.any(tree, &mut |path, is_folder| {
-                    if limit.matches(path) {
+                    left = left.and_then(|left| left.checked_sub(1));
+                    if left.is_none() || limit.matches(path) {
                         std::ops::ControlFlow::Break(())
                     } else {
                         std::ops::ControlFlow::Continue(is_folder && limit.may_be_in(path))
                     }
                 })?,
             };
+            if left.is_none() {
+                return Err(ArchiveError::TooManyEntries);
+            }
             if !found {
                 let text = limit.text.escape_ascii().to_string();
                 return Err(ArchiveError::Unmatched(text));

@@ -2,7 +2,9 @@
 //!
 //! Source: git-archive(1); stock git decides where the manual is silent.
 //! Bounds: a blob of up to [`HELD_BYTES`] is held, as is one whose placeholders are filled in or that is
-//! stored as a delta; the rest passes through. [`DEPTH_MAX`] folders within folders.
+//! stored as a delta; the rest passes through. [`DEPTH_MAX`] folders within folders, [`ENTRIES_MAX`] entries
+//! looked at: a few trees that hold each other many times have more paths than can be walked, and if none
+//! leads to a file, nothing is ever written by which it shows that the peer is gone.
 //! Invariant: entries come in the order of the tree, a folder before what it holds, and only if it
 //! holds something that is in the archive.
 //! Not here: which tree, and whether the caller may see it (`wire`).
@@ -35,6 +37,9 @@ const HELD_BYTES: u64 = 1 << 20;
 const SUBSTITUTED_BYTES_MAX: u64 = 64 << 20;
 /// Folders within folders.
 const DEPTH_MAX: usize = 2048;
+
+/// Entries looked at for one archive, or for one of its path limits.
+const ENTRIES_MAX: u64 = 10_000_000;
 
 /// How an archive is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +84,9 @@ pub enum ArchiveError {
     /// Folders are too deep in each other.
     #[error("more than {DEPTH_MAX} folders in each other")]
     TooDeep,
+    /// There are too many paths in the tree.
+    #[error("more entries than an archive may have")]
+    TooManyEntries,
     /// The format has no room for it.
     #[error("a path of {0} bytes is too long for a zip archive")]
     PathTooLong(usize),
@@ -155,7 +163,20 @@ pub fn write(
     sink: &mut dyn FnMut(&[u8]) -> Result<(), Stopped>,
     listed: &mut dyn FnMut(&[u8]),
 ) -> Result<(), ArchiveError> {
-    request.paths.check(Arc::clone(&packs), &request.tree)?;
+    write_within(ENTRIES_MAX, packs, refs, request, sink, listed)
+}
+
+/// Looks at no more than so many entries.
+fn write_within(
+    entries_max: u64,
+    packs: Arc<PackSet>,
+    refs: &RefSnapshot,
+    request: &ArchiveRequest,
+    sink: &mut dyn FnMut(&[u8]) -> Result<(), Stopped>,
+    listed: &mut dyn FnMut(&[u8]),
+) -> Result<(), ArchiveError> {
+    let paths = &request.paths;
+    paths.check(Arc::clone(&packs), &request.tree, entries_max)?;
     let (time, commit) = (request.time, request.commit);
     let level = |level: Option<u8>| {
         let level = level.and_then(|level| Compression::new(level.into()));
@@ -187,6 +208,7 @@ pub fn write(
         facts: None,
         waiting: Vec::new(),
         buffer: Vec::new(),
+        entries_left: entries_max,
     };
     if request.prefix.ends_with(b"/") {
         let slashes = request
@@ -231,6 +253,7 @@ struct Walk<'a, 's> {
     /// Folders entered of which nothing was written yet, with their paths.
     waiting: Vec<(ObjectId, Vec<u8>)>,
     buffer: Vec<u8>,
+    entries_left: u64,
 }
 
 impl Walk<'_, '_> {
@@ -247,6 +270,8 @@ impl Walk<'_, '_> {
                 folders.pop();
                 continue;
             };
+            let left = self.entries_left.checked_sub(1);
+            self.entries_left = left.ok_or(ArchiveError::TooManyEntries)?;
             path.extend_from_slice(&entry.path);
             let is_folder = entry.mode == 0o040_000;
             if !self.request.paths.wants(&path, is_folder) {

@@ -277,3 +277,61 @@ fn a_sink_that_stops_ends_the_work() {
         assert_eq!(calls, 1);
     }
 }
+
+/// Trees that hold each other ten times over, with no file at any of their paths, keep the walk going for
+/// ever, and the peer that asked for it may be gone long since: nothing is sent by which that would show.
+#[test]
+fn a_walk_that_would_not_end_is_given_up() {
+    let stock = Stock::new(crate::model::ObjectFormat::Sha1);
+    let mktree = |lines: String| {
+        let made = stock.git_with_input(["mktree"], lines.as_bytes());
+        String::from_utf8(made).unwrap().trim().to_owned()
+    };
+    let mut tree = mktree(String::new());
+    for _ in 0..3 {
+        tree = mktree(
+            (0..10)
+                .map(|n| format!("040000 tree {tree}\t{n}\n"))
+                .collect(),
+        );
+    }
+    let commit = stock.git(["commit-tree", "-m", "deep", &tree]);
+    stock.git(["update-ref", "refs/heads/main", &commit]);
+    stock.git(["repack", "-q", "-a", "-d"]);
+    let (_folder, repository) = stock.opened();
+    let write = |entries_max: u64, paths: &[Vec<u8>]| {
+        let request = ArchiveRequest {
+            tree: tree.parse().unwrap(),
+            commit: None,
+            time: 0,
+            prefix: Vec::new(),
+            paths: PathLimits::new(paths).unwrap(),
+            format: Format::Tar,
+        };
+        let (packs, refs) = (repository.packs(), stock.refs());
+        write_within(
+            entries_max,
+            packs,
+            &refs,
+            &request,
+            &mut |_| Ok(()),
+            &mut |_| (),
+        )
+    };
+    let entries = 10 + 100 + 1000;
+    assert!(matches!(write(entries, &[]), Ok(())));
+    assert!(matches!(
+        write(entries - 1, &[]),
+        Err(ArchiveError::TooManyEntries)
+    ));
+    let nowhere = [b"*.txt".to_vec()];
+    assert!(matches!(
+        write(entries, &nowhere),
+        Err(ArchiveError::Unmatched(_))
+    ));
+    assert!(matches!(
+        write(entries - 1, &nowhere),
+        Err(ArchiveError::TooManyEntries)
+    ));
+    assert!(PathLimits::new(&[Vec::new()]).is_some());
+}

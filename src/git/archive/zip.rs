@@ -2,8 +2,8 @@
 //!
 //! Source: PKWARE APPNOTE 6.3, with the extended-timestamp extra field and Zip64 where sizes need it;
 //! git-archive(1).
-//! Bounds: the directory at the end is held, some 60 bytes and a path for each entry; content that was
-//! not held before passes through.
+//! Bounds: the directory at the end is held, some 60 bytes and a path for each entry, up to
+//! [`DIRECTORY_BYTES_MAX`]; content that was not held before passes through.
 //! Invariant: times are those of UTC, so that equal trees give equal bytes wherever they are made.
 //! Not here: which entries there are (the parent module).
 
@@ -25,6 +25,9 @@ const UTF8: u16 = 1 << 11;
 const UNIX: u16 = 0x0317;
 /// Bytes at the beginning of a file that tell whether it is text.
 const LOOKED_AT: usize = 8000;
+
+/// Bytes of the directory: half a million entries with long paths.
+const DIRECTORY_BYTES_MAX: usize = 64 << 20;
 
 /// An archive being written.
 pub(super) struct Zip<'s> {
@@ -149,6 +152,9 @@ impl<'s> Zip<'s> {
             }
         }
         self.list(entry.path, path_bytes, &listed);
+        if self.directory.len() > DIRECTORY_BYTES_MAX {
+            return Err(ArchiveError::TooManyEntries);
+        }
         Ok(())
     }
 
