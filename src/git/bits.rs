@@ -31,6 +31,20 @@ impl Bits {
         new
     }
 
+    /// Adds the numbers from `first` up to but without `end`.
+    pub(crate) fn insert_range(&mut self, first: u32, end: u32) {
+        let mut at = first;
+        while at < end {
+            if at.is_multiple_of(64) && end - at >= 64 {
+                self.words[at as usize / 64] = u64::MAX;
+                at += 64;
+            } else {
+                self.insert(at);
+                at += 1;
+            }
+        }
+    }
+
     /// Adds all numbers of a set made for as many numbers or fewer.
     pub(crate) fn insert_all(&mut self, others: &Self) {
         for (word, other) in self.words.iter_mut().zip(&others.words) {
@@ -88,6 +102,14 @@ impl Bits {
     }
 }
 
+impl Extend<u32> for Bits {
+    fn extend<T: IntoIterator<Item = u32>>(&mut self, numbers: T) {
+        for number in numbers {
+            self.insert(number);
+        }
+    }
+}
+
 fn place(number: u32) -> (usize, u64) {
     (number as usize / 64, 1 << (number % 64))
 }
@@ -118,5 +140,10 @@ mod tests {
         assert_eq!(Bits::new(0).count(0, 10), 0);
         assert!(range(250, 300).is_empty());
         assert!(!bits.contains(4_000_000));
+        let mut at_once = Bits::new(300);
+        for (first, end) in [(10, 70), (70, 70), (64, 250), (9, 9)] {
+            at_once.insert_range(first, end);
+        }
+        assert_eq!(at_once, bits);
     }
 }

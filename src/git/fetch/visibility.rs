@@ -55,6 +55,18 @@ enum Depth {
     All,
 }
 
+impl Visible {
+    /// What the pushes learnt that brought the large packs.
+    fn learnt(packs: &PackSet) -> Option<Self> {
+        let closed = packs.closed()?;
+        Some(Self {
+            tips: closed.tips,
+            depth: Depth::All,
+            objects: closed.objects,
+        })
+    }
+}
+
 /// The sets asked for last.
 #[derive(Debug, Default)]
 pub(crate) struct VisibleSets(Mutex<VecDeque<Arc<Visible>>>);
@@ -179,27 +191,42 @@ impl VisibleSets {
         let mut base = None;
         for older in remembered.iter().filter(|older| older.depth == depth) {
             if still_reached(history, &older.tips, &tips)? {
-                base = Some(older);
+                base = Some(Arc::clone(older));
                 break;
             }
+        }
+        if base.is_none()
+            && let Some(learnt) = Visible::learnt(history.packs())
+            && still_reached(history, &learnt.tips, &tips)?
+        {
+            if learnt.tips == tips {
+                return Ok(self.remember(learnt));
+            }
+            base = Some(Arc::new(learnt));
         }
         let rules = match depth {
             Depth::Commits => Rules::COMMITS,
             Depth::All => Rules::ALL,
         };
         let none = Bits::new(0);
-        let (old_tips, known) = base.map_or((&[][..], &none), |old| (&old.tips, &old.objects));
+        let (old_tips, known) = base
+            .as_ref()
+            .map_or((&[][..], &none), |old| (&old.tips, &old.objects));
         let walk = Enumeration::new(history, rules, progress);
-        let visible = Arc::new(Visible {
+        Ok(self.remember(Visible {
             objects: walk.closure(&tips, old_tips, known)?,
             tips,
             depth,
-        });
+        }))
+    }
+
+    fn remember(&self, visible: Visible) -> Arc<Visible> {
+        let visible = Arc::new(visible);
         let mut sets = self.lock();
-        sets.retain(|other| other.depth != depth || other.tips != visible.tips);
+        sets.retain(|other| other.depth != visible.depth || other.tips != visible.tips);
         sets.truncate(SETS_MAX - 1);
         sets.push_front(Arc::clone(&visible));
-        Ok(visible)
+        visible
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Arc<Visible>>> {

@@ -210,25 +210,36 @@ impl<'a> Writer<'a> {
         let first = packs.first_number(at);
         let end = first + pack.object_count();
         let selected = &self.objects.selected;
-        let whole = selected.count(first, end) == pack.object_count();
+        let count = selected.count(first, end);
+        if count == 0 {
+            return Ok(());
+        }
+        let whole = count == pack.object_count();
         let all_as_they_lie = whole && pack.is_dense() && self.ahead.count(first, end) == 0;
         if all_as_they_lie && self.encoding.offset_deltas {
             return self.whole_pack(at, pack);
         }
-        let mut entries: Vec<_> = selected
-            .range(first, end)
-            .filter(|number| !self.ahead.contains(*number))
-            .map(|number| {
-                let position = number - first;
-                (pack.offset_at(position), position)
-            })
-            .collect();
-        if entries.is_empty() {
-            return Ok(());
-        }
+        let is_due = |position: &u32| {
+            let number = first + position;
+            selected.contains(number) && !self.ahead.contains(number)
+        };
         let offsets = pack.offsets();
+        let entries: Vec<_> = if count > pack.object_count() / 8 {
+            let in_order = offsets
+                .iter()
+                .copied()
+                .zip(pack.positions().iter().copied());
+            in_order.filter(|(_, position)| is_due(position)).collect()
+        } else {
+            let numbers = selected.range(first, end);
+            let due = numbers.map(|number| number - first).filter(is_due);
+            let mut entries: Vec<_> = due
+                .map(|position| (pack.offset_at(position), position))
+                .collect();
+            entries.sort_unstable();
+            entries
+        };
         let mut run: Option<Run> = None;
-        entries.sort_unstable();
         let mut rank = 0;
         for (offset, position) in entries {
             // Neighbours are common: look at the next entry first.

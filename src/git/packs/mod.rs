@@ -13,6 +13,7 @@ mod file;
 mod loose;
 mod pack;
 mod reader;
+pub(crate) mod roots;
 mod run;
 
 use std::{

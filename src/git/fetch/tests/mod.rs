@@ -2,6 +2,7 @@
 
 mod deltas;
 mod filters;
+mod learnt;
 mod plain;
 
 use std::collections::BTreeSet;
