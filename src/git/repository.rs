@@ -27,6 +27,9 @@ use crate::{
     model::{ObjectFormat, ObjectId},
 };
 
+/// Listings of the folders of an ordinary repository, one after the other, while somebody packs it.
+const LISTINGS_MAX: usize = 5;
+
 /// One open repository; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Repository(Arc<Inner>);
@@ -81,8 +84,9 @@ impl Repository {
     /// which comes first, and of those it borrows from. The commits in `shallow` have no parents
     /// here. Packs under way lie in `incoming`.
     ///
-    /// Nobody keeps others from packing it anew meanwhile, so a pack that vanishes between being
-    /// listed and being opened is looked for again.
+    /// Nobody keeps others from packing it anew meanwhile. What they move goes from loose objects into
+    /// packs, so in that order it is met once at least; and a pack that vanishes between being listed
+    /// and being opened is looked for again.
     ///
     /// # Errors
     /// When a folder can't be read, or a pack with an index can't be used.
@@ -92,21 +96,15 @@ impl Repository {
         incoming: &Path,
         format: ObjectFormat,
     ) -> Result<Self, OpenError> {
-        /// Listings of the folders, one after the other.
-        const TRIES: usize = 5;
         let list = || {
-            let mut all = Vec::new();
-            for folder in objects {
-                let pack_folder = folder.join("pack");
-                if pack_folder.is_dir() {
-                    all.append(&mut indices(&pack_folder)?);
-                }
-            }
-            all.retain(|index| index.with_extension("pack").exists());
-            PackSet::open_with_loose(format, &all, objects)
+            let loose = objects
+                .iter()
+                .map(|folder| Pack::of_loose_objects(folder, format))
+                .collect::<Result<_, _>>()?;
+            PackSet::open_with_loose(format, &settled_indices(objects)?, loose)
         };
         let mut opened = list();
-        for _ in 1..TRIES {
+        for _ in 1..LISTINGS_MAX {
             if !matches!(opened, Err(OpenError::Pack { .. })) {
                 break;
             }
@@ -354,6 +352,34 @@ impl State {
         }
         Arc::clone(self.live.entry(uuid.to_owned()).or_default())
     }
+}
+
+/// The indices of all packs in these `objects` folders, once two listings in a row agree.
+///
+/// One listing alone may miss a pack that was made while it was read, and with it all that the new
+/// pack took over from one that was removed in the same moment.
+fn settled_indices(objects: &[PathBuf]) -> Result<Vec<PathBuf>, OpenError> {
+    let list = || {
+        let mut all = Vec::new();
+        for folder in objects {
+            let pack_folder = folder.join("pack");
+            if pack_folder.is_dir() {
+                all.append(&mut indices(&pack_folder)?);
+            }
+        }
+        all.retain(|index| index.with_extension("pack").exists());
+        all.sort_unstable();
+        Ok(all)
+    };
+    let mut listed = list()?;
+    for _ in 1..LISTINGS_MAX {
+        let again = list()?;
+        if again == listed {
+            break;
+        }
+        listed = again;
+    }
+    Ok(listed)
 }
 
 fn io(path: &Path, source: std::io::Error) -> OpenError {

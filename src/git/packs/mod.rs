@@ -100,14 +100,11 @@ impl PackSet {
     pub(crate) fn open_with_loose(
         format: ObjectFormat,
         indices: &[impl AsRef<Path>],
-        folders: &[impl AsRef<Path>],
+        loose: Vec<Pack>,
     ) -> Result<Self, OpenError> {
         let mut set = Self::open(format, indices)?;
-        for folder in folders {
-            let loose = Pack::of_loose_objects(folder.as_ref(), format)?;
-            if loose.object_count() > 0 {
-                set.push(Arc::new(loose))?;
-            }
+        for loose in loose.into_iter().filter(|loose| loose.object_count() > 0) {
+            set.push(Arc::new(loose))?;
         }
         Ok(set)
     }
