@@ -11,6 +11,7 @@ pub mod archive;
 mod bits;
 pub mod browse;
 mod commit;
+pub mod diff;
 pub mod fetch;
 #[cfg(test)]
 pub(crate) mod fixture;
