@@ -174,6 +174,8 @@ pub struct Limits {
     pub push_commands: usize,
     /// Most options that one push may carry.
     pub push_options: usize,
+    /// Most refs that a repository may have.
+    pub repository_refs: u64,
     /// Most objects that one fetch may want, by id and by name together.
     pub fetch_wants: usize,
     /// Most objects that the client of one fetch may say it has.
@@ -186,6 +188,8 @@ pub struct Limits {
     pub connections: usize,
     /// Time an SSH peer has to authenticate.
     pub ssh_handshake_seconds: u64,
+    /// Time an SSH peer has, once authenticated, to run its first command.
+    pub ssh_command_seconds: u64,
     /// Channels one SSH connection may have open.
     pub ssh_channels: usize,
     /// Keys one SSH connection may try.
@@ -219,12 +223,14 @@ impl Default for Limits {
             push_tree_depth: 2048,
             push_commands: 250_000,
             push_options: 100,
+            repository_refs: 2_000_000,
             fetch_wants: 500_000,
             fetch_haves: 500_000,
             fetch_request_bytes: 32 << 20,
             api_request_bytes: 1 << 20,
             connections: 4096,
             ssh_handshake_seconds: 30,
+            ssh_command_seconds: 30,
             ssh_channels: 8,
             ssh_authentication_tries: 20,
             http_header_seconds: 30,

@@ -166,10 +166,7 @@ pub enum ServerError {
 }
 
 /// Opens store and repositories, and removes what an earlier run did not finish.
-async fn open_data(
-    data: &Path,
-    open_repositories: usize,
-) -> Result<(Hosting, ServerSecret), ServerError> {
+async fn open_data(data: &Path, limits: &Limits) -> Result<(Hosting, ServerSecret), ServerError> {
     let folder = data.to_owned();
     let store = tokio::task::spawn_blocking(move || Store::open(&folder)).await??;
     let secret = bootstrap(data, &store).await?.secret;
@@ -178,9 +175,10 @@ async fn open_data(
         path: folder.clone(),
         source,
     })?;
-    let capacity = NonZeroUsize::new(open_repositories).unwrap_or(NonZeroUsize::MIN);
+    let capacity = NonZeroUsize::new(limits.open_repositories).unwrap_or(NonZeroUsize::MIN);
     let repositories = Arc::new(git::Repositories::new(&folder, capacity));
-    let hosting = Hosting::new(store, repositories, secret.clone());
+    let hosting =
+        Hosting::new(store, repositories, secret.clone()).bounding_refs(limits.repository_refs);
     let sweeping = hosting.clone();
     let removed = tokio::task::spawn_blocking(move || sweeping.remove_orphans(&folder)).await??;
     if removed > 0 {
@@ -231,7 +229,7 @@ impl Server {
             .map(|(_, tls)| TlsSource::open(tls.clone()))
             .transpose()?;
         let limits = Arc::new(config.limits.clone());
-        let (hosting, secret) = open_data(&config.data, limits.open_repositories).await?;
+        let (hosting, secret) = open_data(&config.data, &limits).await?;
         let host_key = match addresses.ssh {
             Some(_) => Some(ssh::host_key(&config.data)?),
             None => None,

@@ -159,6 +159,35 @@ fn a_silent_peer_is_given_up_and_one_that_goes_on_and_on_too() {
     bob.clones(&remote, Via::Ssh);
 }
 
+/// Somebody fills the server's store with refs, one push after the other.
+#[test]
+fn a_repository_has_so_many_refs_and_no_more() {
+    let server = Server::start_with(|settings| settings.limits.repository_refs = 3);
+    let alice = server.user("alice");
+    let (remote, source) = pushed(&alice);
+    for via in Via::BOTH {
+        let url = alice.url(&remote, via);
+        let push = |words: &[&str]| source.git_with(&[&["push", &url], words].concat(), b"");
+        push(&["main:a", "main:b"]).succeeds();
+        let refused = push(&["main:c"]);
+        refused.fails_with("at most 3 refs in a repository allowed");
+        // Others of the same push are done, as long as there is room.
+        push(&[":a", "main:c", "main:d"]).fails_with("at most 3 refs in a repository allowed");
+        push(&["--atomic", ":b", "main:d", "main:e"]).fails_with("atomic push failed");
+        assert_eq!(
+            source
+                .git_with(&["ls-remote", "--heads", &url], b"")
+                .succeeds()
+                .lines()
+                .count(),
+            3
+        );
+        push(&["--atomic", ":b", ":c", "main:d", "main:e"]).succeeds();
+        push(&["--force", "main:d"]).succeeds();
+        push(&[":d", ":e"]).succeeds();
+    }
+}
+
 #[test]
 fn one_request_may_ask_for_so_much_and_no_more() {
     let server = Server::start_with(|settings| {

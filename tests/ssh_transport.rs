@@ -1,6 +1,11 @@
 //! SSH as a transport: what a session may ask for, and what opens nothing.
 
-use std::{io::Read as _, net::TcpStream, time::Duration};
+use std::{io::Read as _, net::TcpStream, sync::Arc, time::Duration};
+
+use russh::{
+    ChannelMsg, client,
+    keys::{PrivateKeyWithHashAlg, PublicKeyOrCertificate, load_secret_key},
+};
 
 use crate::support::{Finished, Server, User, Via, clean_command, ed25519_key, installed};
 
@@ -130,6 +135,135 @@ fn a_peer_that_never_authenticates_is_cut_off() {
     let alice = server.user("alice");
     let novel = alice.creates_repository("novel");
     alice.clones(&novel, Via::Ssh);
+}
+
+/// Somebody proves a key, answers every keepalive and asks for nothing, for ever.
+#[test]
+fn a_peer_that_runs_no_command_is_cut_off() {
+    let server = Server::start_with(|settings| settings.limits.ssh_command_seconds = 3);
+    let alice = server.user("alice");
+    // No channel at all: the client waits until the server hangs up.
+    ssh(&server, &alice, &["-N"], &[]).fails_with("");
+    // A channel, and nothing asked for on it.
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let session = silent_client(&server, &alice).await;
+        let mut channel = session.channel_open_session().await.unwrap();
+        while channel.wait().await.is_some() {}
+        session.channel_open_session().await.unwrap_err();
+    });
+    let novel = alice.creates_repository("novel");
+    alice.clones(&novel, Via::Ssh);
+}
+
+/// Somebody keeps a connection after its one command.
+#[test]
+fn a_connection_is_kept_for_the_next_command_as_long_as_a_peer_may_be_silent() {
+    let server = Server::start_with(|settings| {
+        settings.limits.ssh_command_seconds = 3;
+        settings.limits.idle_timeout_seconds = 5;
+    });
+    let alice = server.user("alice");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let session = silent_client(&server, &alice).await;
+        for _ in 0..2 {
+            let mut channel = session.channel_open_session().await.unwrap();
+            channel.request_shell(true).await.unwrap();
+            let mut greeted = false;
+            while let Some(message) = channel.wait().await {
+                greeted |= matches!(message, ChannelMsg::ExtendedData { .. });
+            }
+            assert!(greeted);
+        }
+        let idle = std::time::Instant::now();
+        let mut channel = session.channel_open_session().await.unwrap();
+        while channel.wait().await.is_some() {}
+        assert!(
+            idle.elapsed() >= Duration::from_secs(4),
+            "{:?}",
+            idle.elapsed()
+        );
+    });
+}
+
+#[test]
+fn a_connection_has_so_many_channels_and_no_more() {
+    let server = Server::start_with(|settings| settings.limits.ssh_channels = 2);
+    let alice = server.user("alice");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let session = silent_client(&server, &alice).await;
+        let first = session.channel_open_session().await.unwrap();
+        let _second = session.channel_open_session().await.unwrap();
+        let refused = session.channel_open_session().await.unwrap_err();
+        assert!(
+            refused.to_string().contains("ResourceShortage"),
+            "{refused}"
+        );
+        // Room is made by whoever leaves.
+        first.close().await.unwrap();
+        session.channel_open_session().await.unwrap();
+    });
+}
+
+#[test]
+fn so_many_keys_may_be_tried_and_no_more() {
+    let server = Server::start_with(|settings| settings.limits.ssh_authentication_tries = 3);
+    let alice = server.user("alice");
+    for (others, admitted) in [(2, true), (3, false)] {
+        let keys: Vec<_> = (0..others)
+            .map(|number| ed25519_key(server.scratch(), &format!("{others}-{number}")))
+            .chain([alice.key.clone()])
+            .collect();
+        let flags: Vec<&str> = keys
+            .iter()
+            .flat_map(|key| ["-i", key.to_str().unwrap()])
+            .collect();
+        let address = server.addresses.ssh.unwrap();
+        let mut command = clean_command("ssh", &server.home());
+        command
+            .args([
+                "-F",
+                "/dev/null",
+                "-o",
+                "IdentitiesOnly=yes",
+                "-o",
+                "IdentityAgent=none",
+            ])
+            .args(["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"])
+            .args(["-o", "UserKnownHostsFile=/dev/null", "-T"])
+            .args(&flags)
+            .args(["-p", &address.port().to_string(), "git@127.0.0.1"]);
+        let said = Finished::run(command, b"");
+        assert_eq!(said.succeeded(), admitted, "{}", said.everything());
+        assert_eq!(said.stderr().contains("Hi alice!"), admitted);
+    }
+}
+
+/// A client that proves the key of `user` and then does what a test says.
+async fn silent_client(server: &Server, user: &User<'_>) -> client::Handle<Trusting> {
+    let configuration = Arc::new(client::Config::default());
+    let address = server.addresses.ssh.unwrap();
+    let mut session = client::connect(configuration, address, Trusting)
+        .await
+        .unwrap();
+    let key = load_secret_key(&user.key, None).unwrap();
+    let key = PrivateKeyWithHashAlg::new(Arc::new(key), None);
+    let proven = session.authenticate_publickey("git", key).await.unwrap();
+    assert!(proven.success());
+    session
+}
+
+/// Takes whoever answers for the server.
+struct Trusting;
+
+impl client::Handler for Trusting {
+    type Error = russh::Error;
+
+    async fn check_server_key(&mut self, _: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
+        Ok(true)
+    }
 }
 
 #[test]

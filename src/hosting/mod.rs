@@ -56,6 +56,8 @@ pub struct Hosting {
     store: Store,
     repositories: Arc<git::Repositories>,
     secret: ServerSecret,
+    /// Most refs that a repository may have.
+    refs_max: u64,
 }
 
 /// A repository that its caller may see.
@@ -207,7 +209,14 @@ impl Hosting {
             store,
             repositories,
             secret,
+            refs_max: u64::MAX,
         }
+    }
+
+    /// The same, in which no push makes a repository have more than this many refs.
+    #[must_use]
+    pub fn bounding_refs(self, refs_max: u64) -> Self {
+        Self { refs_max, ..self }
     }
 
     /// The store, for what only looks things up.

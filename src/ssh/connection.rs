@@ -1,6 +1,8 @@
-//! One SSH connection: its deadline for authenticating, and its end.
+//! One SSH connection: its deadlines for authenticating and for running a command, and its end.
 //!
-//! Invariant: when the server stops or the deadline passes, the socket itself is cut, so that no
+//! Bounds: time to authenticate, from there to the first command, and from the end of one command to
+//! the next. Keepalives are answered by any client and count for nothing here.
+//! Invariant: when the server stops or a deadline passes, the socket itself is cut, so that no
 //! peer can hold a task by neither reading nor writing (CVE-2026-52814).
 
 use std::{
@@ -33,8 +35,10 @@ pub(super) async fn serve(
     let cut = CancellationToken::new();
     let (authenticated, proven) = oneshot::channel();
     let handshake = Duration::from_secs(state.limits.ssh_handshake_seconds);
+    let first_command = Duration::from_secs(state.limits.ssh_command_seconds);
+    let next_command = state.limits.idle_timeout();
     let session = Session::new(state, address, accepting.tasks.clone(), authenticated);
-    let work = session.work();
+    let (work, begun) = (session.work(), session.begun());
     let stream = Severable {
         stream,
         cut: Box::pin(cut.clone().cancelled_owned()),
@@ -44,14 +48,23 @@ pub(super) async fn serve(
         running.await
     };
     tokio::pin!(conversation);
-    let deadline = async {
-        if tokio::time::timeout(handshake, proven).await.is_ok() {
-            std::future::pending::<()>().await;
+    let idled = async {
+        if tokio::time::timeout(handshake, proven).await.is_err() {
+            return "did not authenticate in time";
         }
+        let mut patience = first_command;
+        while tokio::time::timeout(patience, begun.notified())
+            .await
+            .is_ok()
+        {
+            work.wait().await;
+            patience = next_command;
+        }
+        "ran no command for too long"
     };
     tokio::select! {
         ended = conversation.as_mut() => return ended,
-        () = deadline => tracing::debug!(%address, "did not authenticate in time"),
+        why = idled => tracing::debug!(%address, why, "connection given up"),
         // Running Git commands may finish; an idle connection ends at once.
         () = async { accepting.stop.cancelled().await; work.wait().await } => {}
     }

@@ -83,7 +83,8 @@ fn configuration(key: russh::keys::PrivateKey, limits: &Limits) -> russh::server
                 .collect(),
             ..Preferred::DEFAULT
         },
-        max_auth_attempts: limits.ssh_authentication_tries,
+        // Clients begin with a try of no key at all, to learn how keys are to be sent.
+        max_auth_attempts: limits.ssh_authentication_tries.saturating_add(1),
         inactivity_timeout: Some(limits.idle_timeout()),
         keepalive_interval: Some(KEEPALIVE_INTERVAL.min(limits.idle_timeout() / 2)),
         keepalive_max: KEEPALIVE_MOST,

@@ -5,7 +5,7 @@
 //! Invariant: no callback waits for Git work; each command runs in a task of its own, since russh
 //! stalls the whole connection while a callback runs.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -20,7 +20,7 @@ use russh::{
         VerifiedPublicKey,
     },
 };
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio_util::{io::StreamReader, task::TaskTracker};
 
 use super::SshState;
@@ -41,6 +41,8 @@ pub(super) struct Session {
     tasks: TaskTracker,
     /// The Git commands of this connection that still run.
     work: TaskTracker,
+    /// Notified whenever one begins.
+    begun: Arc<Notify>,
     authenticated: Option<oneshot::Sender<()>>,
     caller: Option<Arc<Caller>>,
     channels: HashMap<ChannelId, Waiting>,
@@ -66,6 +68,7 @@ impl Session {
             address,
             tasks,
             work,
+            begun: Arc::default(),
             authenticated: Some(authenticated),
             caller: None,
             channels: HashMap::new(),
@@ -77,12 +80,24 @@ impl Session {
         self.work.clone()
     }
 
+    /// Is notified whenever a command begins.
+    pub(super) fn begun(&self) -> Arc<Notify> {
+        Arc::clone(&self.begun)
+    }
+
+    /// Runs a command beside the connection.
+    fn spawn(&self, command: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(self.work.track_future(command));
+        self.begun.notify_one();
+    }
+
     /// Ends a channel with a line for people, on stderr so that git shows it as it is.
     fn spawn_message(&self, channel: Channel<Msg>, message: String, status: u32) {
-        self.tasks.spawn(self.work.track_future(async move {
+        let patience = self.state.limits.idle_timeout();
+        self.spawn(async move {
             let (_, mut writer) = channel.split();
-            finish(&mut writer, Some(message), status).await;
-        }));
+            finish(&mut writer, Some(message), status, patience).await;
+        });
     }
 }
 
@@ -192,8 +207,7 @@ impl Handler for Session {
         match ExecLine::parse(line) {
             Ok(command) => {
                 let state = self.state.clone();
-                let running = run(state, caller, command, version, channel);
-                self.tasks.spawn(self.work.track_future(running));
+                self.spawn(run(state, caller, command, version, channel));
             }
             Err(error) => self.spawn_message(channel, format!("packhorse: {error}"), FAILURE),
         }
@@ -280,11 +294,18 @@ async fn run(
         }
         Err(error) => (Some(format!("packhorse: {}", error.for_peer())), FAILURE),
     };
-    finish(&mut output.0, message, status).await;
+    let patience = state.limits.idle_timeout();
+    finish(&mut output.0, message, status, patience).await;
 }
 
-/// Says the last word on a channel. A peer that has gone already does not mind.
-async fn finish(writer: &mut ChannelWriteHalf<Msg>, message: Option<String>, status: u32) {
+/// Says the last word on a channel. A peer that has gone already, or does not listen for so long,
+/// does not mind.
+async fn finish(
+    writer: &mut ChannelWriteHalf<Msg>,
+    message: Option<String>,
+    status: u32,
+    patience: Duration,
+) {
     let last_words = async {
         if let Some(message) = message {
             writer
@@ -295,8 +316,10 @@ async fn finish(writer: &mut ChannelWriteHalf<Msg>, message: Option<String>, sta
         writer.eof().await?;
         writer.close().await
     };
-    if let Err(error) = last_words.await {
-        tracing::debug!(%error, "peer left before the end");
+    match tokio::time::timeout(patience, last_words).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "peer left before the end"),
+        Err(_) => tracing::debug!("peer does not listen"),
     }
 }
 

@@ -3,12 +3,24 @@
 use std::{
     io::{ErrorKind, Read as _, Write as _},
     net::TcpStream,
+    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
 use packhorse_protocol::pkt_line;
 
 use super::scene::{NOTHING, PATIENCE, Victim, commands};
+use crate::support::{Finished, WorkingCopy, clean_command};
+
+/// Pushes far more than sockets hold for a peer that does not read; random, so that it stays large.
+fn large_commit(source: &WorkingCopy) {
+    let mut large = vec![0; 16 << 20];
+    aws_lc_rs::rand::fill(&mut large).unwrap();
+    std::fs::write(source.path.join("large"), large).unwrap();
+    source.git("add large").succeeds();
+    source.git("commit --quiet -m Large").succeeds();
+    source.git("push --quiet origin main").succeeds();
+}
 
 const IMPATIENT: &str =
     "idle_timeout_seconds = 1\nhttp_header_seconds = 1\nssh_handshake_seconds = 1";
@@ -123,6 +135,50 @@ fn a_crowd_of_silent_peers_passes() {
     drop(crowd);
 }
 
+/// Somebody with a key asks for a large clone over SSH and then does not read at all, not even what the
+/// connection itself has to say; and so do some more, as many as there may be.
+#[test]
+fn an_ssh_peer_that_stops_reading_gives_its_connection_back() {
+    let victim = Victim::with_limits("idle_timeout_seconds = 3\nconnections = 4");
+    let source = victim.source();
+    large_commit(source);
+    let stopped: Vec<_> = (0..4).map(|_| stops_reading(&victim)).collect();
+    victim.is_unharmed("peers that stopped reading");
+    for mut client in stopped {
+        client.kill().unwrap();
+        client.wait().unwrap();
+    }
+}
+
+/// A client that has asked for everything and does nothing more.
+fn stops_reading(victim: &Victim) -> Child {
+    let mut child = victim
+        .ssh("git-upload-pack 'admin/novel'")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut body = Vec::new();
+    pkt_line::write_data(format!("want {}", victim.tip()).as_bytes(), &mut body).unwrap();
+    pkt_line::write_flush(&mut body);
+    pkt_line::write_data(b"done", &mut body).unwrap();
+    child.stdin.as_mut().unwrap().write_all(&body).unwrap();
+    let (mut said, mut byte) = (Vec::new(), [0]);
+    while !said.ends_with(b"NAK\n") {
+        child
+            .stdout
+            .as_mut()
+            .unwrap()
+            .read_exact(&mut byte)
+            .unwrap();
+        said.push(byte[0]);
+    }
+    let mut stop = clean_command("kill", &victim.source().home);
+    stop.args(["-STOP", &child.id().to_string()]);
+    Finished::run(stop, b"").succeeds();
+    child
+}
+
 /// Somebody asks for a large clone and does not read it; there is one slot for all.
 #[test]
 fn a_fetch_that_nobody_reads_gives_its_slot_back() {
@@ -131,13 +187,7 @@ fn a_fetch_that_nobody_reads_gives_its_slot_back() {
     );
     let source = victim.source();
     let before = source.head();
-    // Random, so that it stays large: far more than sockets hold for a peer that does not read.
-    let mut large = vec![0; 16 << 20];
-    aws_lc_rs::rand::fill(&mut large).unwrap();
-    std::fs::write(source.path.join("large"), large).unwrap();
-    source.git("add large").succeeds();
-    source.git("commit --quiet -m Large").succeeds();
-    source.git("push --quiet origin main").succeeds();
+    large_commit(source);
     let mut body = Vec::new();
     for line in ["command=fetch", "object-format=sha1"] {
         pkt_line::write_data(line.as_bytes(), &mut body).unwrap();

@@ -10,7 +10,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use packhorse_protocol::pkt_line;
 use tempfile::TempDir;
 
-use crate::support::{Administrator, Process, Via, WorkingCopy};
+use crate::support::{Administrator, Process, Via, WorkingCopy, clean_command};
 
 /// Most memory that the server may ever have used.
 const MEMORY_KIB: u64 = 150 << 10;
@@ -64,6 +64,17 @@ impl Victim {
     pub(super) fn url(&self, via: Via) -> String {
         self.administrator
             .url(&self.server.addresses, "admin/novel", via)
+    }
+
+    /// `ssh` with the administrator's key and this command.
+    pub(super) fn ssh(&self, command: &str) -> std::process::Command {
+        let (_, ssh) = &self.source.environment[0];
+        let address = self.server.addresses.ssh.unwrap();
+        let (port, host) = (address.port(), address.ip());
+        let line = format!("exec {ssh} -p {port} git@{host} \"{command}\"");
+        let mut shell = clean_command("sh", self.folder.path());
+        shell.args(["-c", &line]);
+        shell
     }
 
     /// A clone that was made before any attack.

@@ -70,7 +70,8 @@ impl Finished {
         Self { shown, output }
     }
 
-    fn everything(&self) -> String {
+    /// What was run, and all that it said.
+    pub(crate) fn everything(&self) -> String {
         format!(
             "{}\n{}\n--- stdout\n{}\n--- stderr\n{}",
             self.shown,

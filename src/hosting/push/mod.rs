@@ -2,7 +2,7 @@
 //!
 //! Source: gitprotocol-pack(5), "Reference Update Request and Packfile Transfer"; the words of the
 //! refusals follow those that git's users know.
-//! Bounds: whoever parses the push bounds its commands.
+//! Bounds: whoever parses the push bounds its commands; refs of the repository after it.
 //! Invariant: every command is judged by refs, rules and rights read in the transaction that moves
 //! the refs; refs, their history and the audit row commit together. Objects are on disk before.
 //! Not here: checks of the objects themselves (`git`), the report on the wire (`wire`).
@@ -93,6 +93,9 @@ pub enum Refusal {
     /// One name would be a folder of the other.
     #[error("{0} exists, one name can't be a folder of the other")]
     Conflict(String),
+    /// The repository has as many refs as it may have.
+    #[error("at most {0} refs in a repository allowed")]
+    TooManyRefs(u64),
     /// The push holds several commands for the ref.
     #[error("named more than once in this push")]
     Duplicate,
@@ -131,8 +134,9 @@ impl Hosting {
             Ok((push, tips))
         })
         .await?;
+        let refs_max = self.refs_max;
         self.store
-            .commit(move |tx| commit(tx, &authorized, &push, &tips))
+            .commit(move |tx| commit(tx, &authorized, &push, &tips, refs_max))
             .await
     }
 }
@@ -148,12 +152,15 @@ fn commit(
     authorized: &Authorized<policy::Push>,
     push: &Push,
     tips: &[Result<Tip, Refusal>],
+    refs_max: u64,
 ) -> Result<Vec<CommandOutcome>, HostingError> {
     let (authorized, row) = access::confirm(tx, authorized)?;
     let mut judge = Judge {
         tx,
         authorized: &authorized,
         row: &row,
+        refs_count: refs::state(tx, row.id)?.count,
+        refs_max,
         made: BTreeSet::new(),
         deleted: BTreeSet::new(),
     };
@@ -252,6 +259,9 @@ struct Judge<'t> {
     tx: &'t Transaction<'t>,
     authorized: &'t Authorized<policy::Push>,
     row: &'t RepositoryRow,
+    /// Refs before the push.
+    refs_count: u64,
+    refs_max: u64,
     /// Names that commands judged so far make.
     made: BTreeSet<String>,
     /// Names that commands judged so far delete.
@@ -279,6 +289,10 @@ impl Judge<'_> {
             (None, Some(_)) => {
                 if let Some(conflict) = self.conflict(name)? {
                     return Ok(Err(Refusal::Conflict(conflict)));
+                }
+                let left = self.refs_count.saturating_sub(self.deleted.len() as u64);
+                if left + self.made.len() as u64 >= self.refs_max {
+                    return Ok(Err(Refusal::TooManyRefs(self.refs_max)));
                 }
                 self.made.insert(name.to_owned());
             }
