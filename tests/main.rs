@@ -17,6 +17,7 @@ mod git_versions;
 mod hostile;
 mod http_transport;
 mod limits;
+mod notices;
 mod partial_clones;
 mod shallow;
 mod shutdown;

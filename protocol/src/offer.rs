@@ -39,6 +39,8 @@ pub struct Offer {
     pub allow_tip_sha1_in_want: bool,
     /// v0: says that any reachable commit may be wanted.
     pub allow_reachable_sha1_in_want: bool,
+    /// v2: says that `ls-refs` shows a `HEAD` whose branch has no commit yet.
+    pub unborn: bool,
     /// v2: wants by name (`want-ref`).
     pub ref_in_want: bool,
     /// v2: the command `object-info`.
@@ -49,6 +51,8 @@ pub struct Offer {
     pub wait_for_done: bool,
     /// Push: all commands succeed or none.
     pub atomic: bool,
+    /// Push: packs may name the bases of deltas by their place.
+    pub ofs_delta: bool,
     /// Push: options that rules may read.
     pub push_options: bool,
     /// How much a client may send.
@@ -67,11 +71,13 @@ impl Offer {
             shallow_repository: false,
             allow_tip_sha1_in_want: false,
             allow_reachable_sha1_in_want: false,
+            unborn: true,
             ref_in_want: true,
             object_info: true,
             sideband_all: false,
             wait_for_done: true,
             atomic: true,
+            ofs_delta: true,
             push_options: true,
             limits: Limits::default(),
         }

@@ -153,7 +153,9 @@ fn receive_capabilities(offer: &Offer, line: &mut Line<'_>) {
     if offer.atomic {
         line.bytes(b" atomic");
     }
-    line.bytes(b" ofs-delta");
+    if offer.ofs_delta {
+        line.bytes(b" ofs-delta");
+    }
     if offer.push_options {
         line.bytes(b" push-options");
     }

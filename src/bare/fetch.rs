@@ -51,6 +51,8 @@ struct Settings {
     wanted: Wanted,
     keepalive: Option<Duration>,
     hidden: Hidden,
+    /// Whether clients that ask for it see a `HEAD` whose branch has no commit yet.
+    unborn: bool,
 }
 
 /// Everything that a fetch is answered from.
@@ -120,7 +122,8 @@ impl Service {
                     advertise_shallow(&self.shallow, &mut dialogue.buffer);
                     dialogue.told(next)?
                 }
-                UploadPack::LsRefs(asked, reply) => {
+                UploadPack::LsRefs(mut asked, reply) => {
+                    asked.unborn &= self.settings.unborn;
                     let refs = self.shown().filter(|shown| asked.matches(&shown.name));
                     let refs = refs.map(Shown::advertised);
                     let next = reply.send(&asked, refs, &mut dialogue.buffer);
@@ -440,6 +443,16 @@ fn settings(config: &Config, folder: &Folder) -> Result<(Settings, Offer), BareE
     offer.allow_tip_sha1_in_want = wanted.hidden_tips;
     offer.allow_reachable_sha1_in_want = wanted.reachable;
     offer.session_id = super::session_id(config)?;
+    let unborn = config.texts("lsrefs.unborn").pop();
+    let unborn = unborn.as_deref().unwrap_or("advertise");
+    if !["advertise", "allow", "ignore"].contains(&unborn) {
+        return Err(BareError::Config {
+            place: "lsrefs.unborn".to_owned(),
+            reason: format!("invalid value for 'lsrefs.unborn': '{unborn}'"),
+        });
+    }
+    offer.unborn = unborn == "advertise";
+    let unborn = unborn != "ignore";
     let keepalive = keepalive(config, "uploadpack.keepAlive")?;
     let hidden = Hidden::of(config, "uploadpack");
     Ok((
@@ -447,6 +460,7 @@ fn settings(config: &Config, folder: &Folder) -> Result<(Settings, Offer), BareE
             wanted,
             keepalive,
             hidden,
+            unborn,
         },
         offer,
     ))

@@ -14,7 +14,10 @@
 //! | `core.bare`, `core.hooksPath`, `core.logAllRefUpdates`, `core.sharedRepository` | as git |
 //! | `core.alternateRefsPrefixes` | as git; `core.alternateRefsCommand` is never run |
 //! | `core.fsync`, `core.fsyncMethod` | not looked at: objects, refs and logs are always flushed |
-//! | `core.compression`, `core.looseCompression`, `repack.*`, `pack.*` | not looked at |
+//! | `core.filesRefLockTimeout`, `core.packedRefsTimeout` | not looked at: each lock is waited for one second |
+//! | `core.compression`, `core.looseCompression`, other `core.*` and `repack.*`, `pack.*` | not looked at: they change how much is stored or sent, not what |
+//! | `repack.useDeltaBaseOffset` | as git: whether pushes are offered `ofs-delta` |
+//! | `lsrefs.unborn` | as git |
 //! | `safe.directory` | as git, from the system's, the user's and the environment's settings alone |
 //! | `uploadpack.hideRefs`, `receive.hideRefs`, `transfer.hideRefs` | as git |
 //! | `uploadpack.allowTipSHA1InWant`, `…ReachableSHA1InWant`, `…AnySHA1InWant` | as git, so for versions 0 and 1 alone: in version 2 whatever is there may be wanted |
@@ -22,16 +25,19 @@
 //! | `uploadpack.allowRefInWant`, `uploadpack.allowSidebandAll` | as git |
 //! | `uploadpack.keepAlive`, `receive.keepAlive` | as git |
 //! | `uploadpack.packObjectsHook` | never run |
+//! | `uploadpack.advertiseBundleURIs`, `bundle.*`, `uploadpack.blobPackfileUri` | not offered, so that clients fetch everything here |
 //! | `transfer.advertiseSID`, `transfer.advertiseObjectInfo` | as git |
 //! | `receive.advertiseAtomic`, `receive.advertisePushOptions` | as git |
 //! | `receive.certNonceSeed` | signed pushes are not offered, and refused with a clear answer |
-//! | `receive.denyDeletes`, `…DeleteCurrent`, `…CurrentBranch`, `…NonFastForwards` | as git; `updateInstead` refuses |
+//! | `receive.denyDeletes`, `…DeleteCurrent`, `…CurrentBranch`, `…NonFastForwards` | as git, branches of linked worktrees too; `updateInstead` refuses with a word, since no work tree is touched here |
 //! | `receive.fsckObjects`, `transfer.fsckObjects` | without them faults that do no harm pass; those that do are refused in any case |
-//! | `receive.fsck.<msg-id>` | as git, but what does harm can't be tolerated; `skipList` is not honoured |
+//! | `receive.fsck.<msg-id>`, `receive.fsck.skipList` | as git, but what does harm can't be tolerated; the pusher reads at most 100 warnings |
+//! | `fsck.<msg-id>`, `fsck.skipList` | not looked at, as in git: they are those of `git fsck` |
 //! | `receive.maxInputSize`, `receive.unpackLimit`, `transfer.unpackLimit` | as git |
 //! | `receive.shallowUpdate`, `receive.updateServerInfo` | as git |
 //! | `receive.procReceiveRefs` | as git, if hooks run |
 //! | `receive.autogc` | nothing is ever packed anew; run `git gc` |
+//! | `http.uploadarchive` | `git archive` over HTTP is not served, as with git by default |
 //! | `http.getanyfile`, `http.uploadpack`, `http.receivepack`, `http.maxRequestBuffer` | as git |
 //! | `committer.*`, `user.*` | who moves refs, in their logs |
 //!

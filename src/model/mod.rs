@@ -17,6 +17,7 @@ mod timestamp;
 pub use caller::{Caller, CredentialUsed, Grant, Principal, RepositoryLimit};
 pub use gix_hash::ObjectId;
 pub use object_format::{ObjectFormat, UnknownObjectFormat};
+pub(crate) use ref_name::broken_rule_of_git;
 pub use ref_name::{RefName, RefNameError};
 pub use ref_snapshot::{RefEntry, RefSnapshot};
 pub use repository_path::{NameError, NamespaceName, RepositoryName, RepositoryPath};

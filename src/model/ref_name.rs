@@ -83,38 +83,47 @@ impl RefName {
     }
 }
 
-/// The first rule that `name` breaks, as the end of a sentence.
-fn broken_rule(name: &str) -> Option<&'static str> {
-    let forbidden = |byte: u8| {
-        byte < 0x20
-            || byte == 0x7f
+/// The first of git's rules for names with a slash that `name` breaks, as the end of a sentence.
+pub(crate) fn broken_rule_of_git(name: &[u8]) -> Option<&'static str> {
+    let forbidden = |byte: &u8| {
+        *byte < 0x20
+            || *byte == 0x7f
             || matches!(byte, b' ' | b'~' | b'^' | b':' | b'?' | b'*' | b'[' | b'\\')
     };
-    if name.bytes().any(forbidden) {
+    let contains = |pair: &[u8; 2]| name.windows(2).any(|bytes| bytes == pair);
+    if name.iter().any(forbidden) {
         return Some("holds a byte that no ref name may hold");
     }
-    if name.contains("..") {
+    if contains(b"..") {
         return Some("holds two dots in a row");
     }
-    if name.contains("@{") {
+    if contains(b"@{") {
         return Some("holds @{");
     }
-    if name.ends_with('.') {
+    if name.ends_with(b".") {
         return Some("ends with a dot");
     }
-    for segment in name.split('/') {
+    for segment in name.split(|byte| *byte == b'/') {
         if segment.is_empty() {
             return Some("has an empty segment");
         }
-        if segment.starts_with('.') {
+        if segment.starts_with(b".") {
             return Some("has a segment that begins with a dot");
         }
-        if segment.ends_with(".lock") {
+        if segment.ends_with(b".lock") {
             return Some("has a segment that ends with .lock");
         }
-        if segment.starts_with('-') {
-            return Some("has a segment that reads as an option");
-        }
+    }
+    None
+}
+
+/// The first rule that `name` breaks, git's or ours, as the end of a sentence.
+fn broken_rule(name: &str) -> Option<&'static str> {
+    if let Some(rule) = broken_rule_of_git(name.as_bytes()) {
+        return Some(rule);
+    }
+    if name.split('/').any(|segment| segment.starts_with('-')) {
+        return Some("has a segment that reads as an option");
     }
     let short = name
         .strip_prefix("refs/heads/")

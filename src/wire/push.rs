@@ -116,7 +116,12 @@ impl Opened<policy::Push> {
             .await?;
         let quarantine = if request.expects_pack {
             match self.ingest(&mut reply, request.quiet, dialogue).await? {
-                Ok(quarantine) => Some(quarantine),
+                Ok(quarantine) => {
+                    for line in quarantine.notices().lines() {
+                        reply.progress(&line, &mut dialogue.buffer);
+                    }
+                    Some(quarantine)
+                }
                 Err(error) => {
                     let reason = error.to_string();
                     let (unpacked, word) = if lacks_history(&request, &error) {

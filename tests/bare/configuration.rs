@@ -86,6 +86,30 @@ fn keys_that_change_what_is_offered() {
             false,
         ),
         (
+            "lsrefs.unborn",
+            "allow",
+            upload,
+            "version=2",
+            "ls-refs=unborn",
+            true,
+        ),
+        (
+            "lsrefs.unborn",
+            "ignore",
+            upload,
+            "version=2",
+            "ls-refs=unborn",
+            true,
+        ),
+        (
+            "repack.useDeltaBaseOffset",
+            "false",
+            receive,
+            "",
+            " ofs-delta",
+            true,
+        ),
+        (
             "transfer.advertiseSID",
             "true",
             upload,
@@ -490,6 +514,202 @@ fn faults_of_objects_are_refused_where_that_is_asked_for() {
             push.fails_with("missingSpaceBeforeEmail");
         }
     }
+}
+
+/// Pushes faults to a folder with these keys: what our program, or git's, says of them.
+fn says_of_faults(keys: &[(&str, &str)], receive: &str) -> Vec<String> {
+    let bare = Bare::new("sha1").with_history();
+    let work = bare.beside("work");
+    let tree = work.git("rev-parse main^{tree}").succeeds();
+    let hash = |kind: &str, text: &str| {
+        let arguments = ["hash-object", "-w", "-t", kind, "--stdin", "--literally"];
+        work.git_with(&arguments, text.as_bytes()).succeeds()
+    };
+    let person = "A <a@b> 1 +0000";
+    let commit = format!("tree {tree}\nauthor A<a@b> 1 +0000\ncommitter {person}\n\nx\n");
+    let commit = hash("commit", &commit);
+    let tag = hash(
+        "tag",
+        &format!("object {commit}\ntype commit\ntag odd\nx y\n\nx\n"),
+    );
+    work.git_with(&["update-ref", "refs/tags/odd", &tag], b"")
+        .succeeds();
+    let list = bare.path().join("skipped");
+    fs::write(&list, format!("# known\n\n  {commit} # old\n{tag}\n")).unwrap();
+    for (key, value) in keys {
+        bare.sets(key, value);
+    }
+    let push = bare.client_of(&work, &format!("push {receive} ORIGIN odd"));
+    let said = push.everything();
+    let mut words = Vec::new();
+    for fault in [
+        "missingSpaceBeforeEmail",
+        "missingTaggerEntry",
+        "extraHeaderEntry",
+    ] {
+        let mut lines = said.lines();
+        if let Some(line) = lines.find(|line| line.contains(&format!(": {fault}: "))) {
+            let object = if line.contains(&tag) { "tag" } else { "commit" };
+            let is_warning = line.contains("warning: object");
+            let word = if is_warning { "warning" } else { "error" };
+            words.push(format!("{word} {object} {fault}"));
+        }
+    }
+    words.push(format!("taken: {}", push.succeeded()));
+    words
+}
+
+#[test]
+fn faults_that_pass_are_told_and_those_on_a_list_are_not() {
+    let strict = ("receive.fsckObjects", "true");
+    for (keys, said) in [
+        (&[][..], &["taken: true"][..]),
+        (
+            &[strict, ("receive.fsck.missingSpaceBeforeEmail", "warn")],
+            &[
+                "warning commit missingSpaceBeforeEmail",
+                "warning tag missingTaggerEntry",
+                "taken: true",
+            ],
+        ),
+        (
+            &[
+                strict,
+                ("receive.fsck.missingSpaceBeforeEmail", "ignore"),
+                ("receive.fsck.missingTaggerEntry", "ignore"),
+                ("receive.fsck.extraHeaderEntry", "warn"),
+                ("receive.fsck.badRefName", "ignore"),
+            ],
+            &["warning tag extraHeaderEntry", "taken: true"],
+        ),
+        (
+            &[strict, ("receive.fsck.skipList", "skipped")],
+            &["taken: true"],
+        ),
+        // Those keys are for `git fsck` alone.
+        (
+            &[
+                strict,
+                ("fsck.skipList", "skipped"),
+                ("fsck.missingSpaceBeforeEmail", "ignore"),
+                ("receive.fsck.missingTaggerEntry", "ignore"),
+            ],
+            &["error commit missingSpaceBeforeEmail", "taken: false"],
+        ),
+    ] {
+        for receive in ["RECEIVE", "--receive-pack=git-receive-pack"] {
+            assert_eq!(says_of_faults(keys, receive), said, "{receive} {keys:?}");
+        }
+    }
+}
+
+#[test]
+fn settings_of_faults_that_make_no_sense_are_errors() {
+    for (key, value, expected) in [
+        (
+            "receive.fsck.badDate",
+            "maybe",
+            "Unknown fsck message type: 'maybe'",
+        ),
+        (
+            "receive.fsck.skipList",
+            "nowhere",
+            "could not open object name list",
+        ),
+        (
+            "receive.fsck.skipList",
+            "config",
+            "invalid object name: [core]",
+        ),
+    ] {
+        let bare = Bare::new("sha1").with_history();
+        bare.sets("receive.fsckObjects", "true");
+        bare.sets(key, value);
+        bare.client_of(&bare.beside("work"), "push RECEIVE ORIGIN main:x")
+            .fails_with(expected);
+    }
+    let bare = Bare::new("sha1").with_history();
+    bare.sets("receive.fsckObjects", "true");
+    bare.sets("receive.fsck.hasDotgit", "ignore");
+    bare.sets("receive.fsck.noSuchThing", "ignore");
+    let push = bare.client_of(&bare.beside("work"), "push RECEIVE ORIGIN main:x");
+    push.succeeds();
+    for passed_over in ["hasdotgit", "nosuchthing"] {
+        let words = format!("receive.fsck.{passed_over} is passed over");
+        assert!(push.stderr().contains(&words), "{}", push.stderr());
+    }
+}
+
+#[test]
+fn a_branch_without_commits_is_shown_as_git_shows_it() {
+    for value in ["", "advertise", "allow", "ignore"] {
+        let bare = Bare::new("sha1");
+        if !value.is_empty() {
+            bare.sets("lsrefs.unborn", value);
+        }
+        let asked = [
+            &line("command=ls-refs"),
+            &line("object-format=sha1"),
+            "0001",
+            &line("symrefs"),
+            &line("unborn"),
+            "0000",
+        ]
+        .concat();
+        let protocol = [("GIT_PROTOCOL", "version=2")];
+        let arguments = ["upload-pack", "--stateless-rpc", "origin.git"];
+        let ours = bare.program(&arguments, &protocol, asked.as_bytes());
+        let mut above = bare.beside("");
+        above.environment = vec![("GIT_PROTOCOL".to_owned(), "version=2".to_owned())];
+        let theirs = above.git_with(&arguments, asked.as_bytes()).succeeds();
+        assert_eq!(ours.succeeds(), theirs, "{value}");
+        assert_eq!(theirs.contains("unborn HEAD"), value != "ignore", "{value}");
+    }
+    let bare = Bare::new("sha1");
+    bare.sets("lsrefs.unborn", "perhaps");
+    bare.client("ls-remote UPLOAD ORIGIN")
+        .fails_with("invalid value for 'lsrefs.unborn': 'perhaps'");
+}
+
+/// Somebody pushes to a branch that a worktree has checked out, which does not follow.
+#[test]
+fn branches_of_worktrees_are_left_alone() {
+    let bare = Bare::new("sha1").with_history();
+    let work = bare.beside("work");
+    bare.origin()
+        .git("worktree add -q ../linked side")
+        .succeeds();
+    for (setting, words) in [
+        ("refuse", "branch is currently checked out"),
+        ("updateInstead", "could not update the working tree"),
+        ("warn", "updating the current branch"),
+        ("ignore", "main -> side"),
+    ] {
+        bare.origin()
+            .git(&format!("config receive.denyCurrentBranch {setting}"))
+            .succeeds();
+        let push = bare.client_of(&work, "push --force RECEIVE ORIGIN main:side");
+        if push.succeeded() {
+            assert!(push.stderr().contains(words), "{}", push.stderr());
+            work.git("push -q --force ../origin.git main~3:side")
+                .succeeds();
+        } else {
+            push.fails_with(words);
+        }
+        assert_eq!(push.succeeded(), matches!(setting, "warn" | "ignore"));
+        // One that nobody has checked out moves in any case, and so does a bare repository's own.
+        bare.client_of(&work, "push -q --force RECEIVE ORIGIN main:free main:main")
+            .succeeds();
+    }
+    let refused = "refusing to delete the current branch";
+    bare.client_of(&work, "push RECEIVE ORIGIN :side")
+        .fails_with(refused);
+    work.git("push ../origin.git :side").fails_with(refused);
+    bare.origin()
+        .git("worktree remove --force ../linked")
+        .succeeds();
+    bare.client_of(&work, "push -q RECEIVE ORIGIN :side")
+        .succeeds();
 }
 
 #[test]

@@ -112,13 +112,13 @@ fn shallow_and_partial_clones_get_what_they_ask_for() {
             partial
                 .git("-c protocol.version=2 checkout -q main")
                 .succeeds();
-            let story = std::fs::read(partial.path.join("story.txt")).unwrap();
+            let story = fs::read(partial.path.join("story.txt")).unwrap();
             assert_eq!(
                 story,
-                std::fs::read(bare.beside("work").path.join("story.txt")).unwrap()
+                fs::read(bare.beside("work").path.join("story.txt")).unwrap()
             );
-            std::fs::remove_dir_all(&partial.path).unwrap();
-            std::fs::remove_dir_all(&shallow.path).unwrap();
+            fs::remove_dir_all(&partial.path).unwrap();
+            fs::remove_dir_all(&shallow.path).unwrap();
         }
     }
 }
@@ -128,7 +128,7 @@ fn a_shallow_folder_tells_where_it_ends() {
     for bare in Bare::each() {
         let bare = bare.with_history();
         let whole = bare.beside("whole.git");
-        std::fs::rename(bare.path(), &whole.path).unwrap();
+        fs::rename(bare.path(), &whole.path).unwrap();
         let url = format!("file://{}", whole.path.display());
         bare.beside("")
             .git(&format!("clone -q --bare --depth=3 {url} origin.git"))
@@ -159,7 +159,7 @@ fn a_shallow_folder_tells_where_it_ends() {
 fn what_is_borrowed_from_another_folder_is_served() {
     let bare = Bare::new("sha1").with_history();
     let lender = bare.beside("lender.git");
-    std::fs::rename(bare.path(), &lender.path).unwrap();
+    fs::rename(bare.path(), &lender.path).unwrap();
     bare.beside("")
         .git("clone -q --bare --shared lender.git origin.git")
         .succeeds();
@@ -171,7 +171,7 @@ fn what_is_borrowed_from_another_folder_is_served() {
         .succeeds();
     assert_eq!(bare.beside("clone").objects(), lender.objects());
     // The environment lends, too.
-    std::fs::remove_file(bare.path().join("objects/info/alternates")).unwrap();
+    fs::remove_file(bare.path().join("objects/info/alternates")).unwrap();
     let objects = lender.path.join("objects");
     let variables = [("GIT_ALTERNATE_OBJECT_DIRECTORIES", text(&objects))];
     let said = bare

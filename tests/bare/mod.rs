@@ -1,6 +1,7 @@
 //! Plain folders: ordinary bare repositories, made by git and served by `packhorse upload-pack` and
 //! its kin.
 
+mod apache;
 mod configuration;
 mod fetch;
 mod hooks;
@@ -8,7 +9,11 @@ mod http;
 mod push;
 mod ssh;
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    path::{Path, PathBuf},
+};
 
 use tempfile::TempDir;
 
@@ -24,12 +29,15 @@ impl Bare {
     fn new(format: &'static str) -> Self {
         let folder = TempDir::new().unwrap();
         let bare = Self { folder, format };
-        let format = format!("--object-format={format}");
-        let above = bare.beside("");
-        above
+        bare.makes_origin();
+        bare
+    }
+
+    fn makes_origin(&self) {
+        let format = format!("--object-format={}", self.format);
+        self.beside("")
             .git(&format!("init -q --bare -b main {format} origin.git"))
             .succeeds();
-        bare
     }
 
     fn each() -> [Self; 2] {
@@ -62,9 +70,18 @@ impl Bare {
             .succeeds();
     }
 
-    /// Lets stock git put a few commits, tags and branches there: the older part in a pack, the rest
-    /// loose.
+    /// A few commits, tags and branches that stock git put there: the older part in a pack, the rest loose;
+    /// and the clone `work` that they were made in.
     fn with_history(self) -> Self {
+        let template = template(self.format);
+        for name in ["origin.git", "work"] {
+            copy(&template.join(name), &self.folder.path().join(name));
+        }
+        self
+    }
+
+    /// Makes what [`Self::with_history`] copies.
+    fn makes_history(&self) {
         let work = self.beside("work");
         let format = format!("--object-format={}", self.format);
         self.beside("")
@@ -74,9 +91,9 @@ impl Bare {
             let text: String = (0..200)
                 .map(|line| format!("{line} {}\n", line * n / 7))
                 .collect();
-            std::fs::create_dir_all(work.path.join("deep/er")).unwrap();
-            std::fs::write(work.path.join("story.txt"), &text).unwrap();
-            std::fs::write(work.path.join(format!("deep/er/page{n}")), format!("{n}\n")).unwrap();
+            fs::create_dir_all(work.path.join("deep/er")).unwrap();
+            fs::write(work.path.join("story.txt"), &text).unwrap();
+            fs::write(work.path.join(format!("deep/er/page{n}")), format!("{n}\n")).unwrap();
             work.git("add .").succeeds();
             let message = format!("Commit{n}");
             let date = format!("{} +0000", 1_700_000_000 + n * 1000);
@@ -94,7 +111,6 @@ impl Bare {
         work.git("tag -a -m loose v2").succeeds();
         work.git("branch side main~3").succeeds();
         work.git("push -q ../origin.git main side v2").succeeds();
-        self
     }
 
     /// Runs a client's git so that our programs answer it.
@@ -125,6 +141,45 @@ impl Bare {
             .current_dir(self.folder.path())
             .envs(environment.iter().copied());
         Finished::run(command, input)
+    }
+}
+
+/// Where the history of this format lies: made by the first test that needs it, and made anew when this
+/// file or git is another.
+fn template(format: &'static str) -> PathBuf {
+    let mut hasher = DefaultHasher::new();
+    include_str!("mod.rs").hash(&mut hasher);
+    let version = clean_command("git", Path::new("/"))
+        .arg("--version")
+        .output();
+    version.unwrap().stdout.hash(&mut hasher);
+    let all = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let path = all.join(format!("history-{format}-{:x}", hasher.finish()));
+    if !path.exists() {
+        let folder = TempDir::new_in(all).unwrap();
+        let made = Bare { folder, format };
+        made.makes_origin();
+        made.makes_history();
+        let made = made.folder.keep();
+        // Another test may have been faster.
+        if fs::rename(&made, &path).is_err() {
+            fs::remove_dir_all(made).unwrap();
+        }
+    }
+    path
+}
+
+/// Copies a folder with all that is in it, over what is there.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if source.is_dir() {
+            copy(&source, &target);
+        } else {
+            fs::copy(source, target).unwrap();
+        }
     }
 }
 

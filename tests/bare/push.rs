@@ -322,15 +322,25 @@ fn many_push_at_once_and_stock_git_among_them() {
     assert_eq!(refs.lines().count(), 18, "{refs}");
 }
 
-/// A pusher reads that it is done only after everything was flushed: contents before names, the
-/// ref's lock before it becomes the ref.
-#[test]
-fn what_is_reported_was_flushed() {
-    let (bare, clone) = with_clone(Bare::new("sha1"));
-    commits(&clone, "new", "new");
+/// Locks that somebody left behind.
+fn locks_below(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(locks_below(&path));
+        } else if path.extension().is_some_and(|end| end == "lock") {
+            found.push(path.display().to_string());
+        }
+    }
+    found
+}
+
+/// What a push of ours asks of the kernel.
+fn pushed_under_strace(bare: &Bare, clone: &Folder, refspec: &str) -> String {
     let log = bare.folder.path().join("strace.log");
     let strace = format!(
-        "strace -f -y -s 200 -o {} -e trace=fsync,rename,renameat,renameat2,write",
+        "strace -f -y -s 200 -o {} -e trace=fsync,rename,renameat,renameat2,unlink,unlinkat,write",
         log.display()
     );
     let receive = format!(
@@ -338,17 +348,123 @@ fn what_is_reported_was_flushed() {
         binary().display()
     );
     clone
-        .git_with(&["push", "-q", &receive, "origin", "main"], b"")
+        .git_with(&["push", "-q", &receive, "origin", refspec], b"")
         .succeeds();
-    let log = fs::read_to_string(log).unwrap();
-    let lines: Vec<&str> = log.lines().collect();
-    let first = |words: &[&str]| {
-        let all = |line: &&str| words.iter().all(|word| line.contains(word));
-        lines
-            .iter()
-            .position(all)
-            .unwrap_or_else(|| panic!("no {words:?} in\n{log}"))
+    fs::read_to_string(log).unwrap()
+}
+
+/// Where the first line with all these words is.
+#[track_caller]
+fn first(log: &str, words: &[&str]) -> usize {
+    log.lines()
+        .position(|line| words.iter().all(|word| line.contains(word)))
+        .unwrap_or_else(|| panic!("no {words:?} in\n{log}"))
+}
+
+/// A power cut while a ref is removed: were its file gone first, the place that `packed-refs` has for
+/// it would come back; were `packed-refs` renamed before it is on disk, all that is in it would be gone.
+#[test]
+fn a_removed_ref_leaves_packed_refs_first_and_durably() {
+    let (bare, clone) = with_clone(Bare::new("sha1"));
+    let origin = bare.origin();
+    origin.git("pack-refs --all").succeeds();
+    origin.git("update-ref refs/heads/side main~1").succeeds();
+    let log = pushed_under_strace(&bare, &clone, ":side");
+    let first = |words: &[&str]| first(&log, words);
+    let written = first(&["fsync(", "packed-refs.lock"]);
+    let renamed = first(&["rename", "packed-refs.lock"]);
+    let named = first(&["fsync(", "origin.git>"]);
+    let removed = first(&["unlink", "refs/heads/side\""]);
+    let gone = first(&["fsync(", "origin.git/refs/heads>"]);
+    let told = first(&["write(", "ok refs/heads/side"]);
+    assert!(
+        written < renamed && renamed < named && named < removed && removed < gone && gone < told,
+        "{written} {renamed} {named} {removed} {gone} {told}"
+    );
+    assert!(!origin.refs().contains("side"), "{}", origin.refs());
+    origin.is_sound();
+}
+
+#[test]
+fn refs_are_removed_wherever_they_lie_and_nothing_else_is() {
+    let (bare, clone) = with_clone(Bare::new("sha1"));
+    let origin = bare.origin();
+    let branch = |name: &str| {
+        origin
+            .git(&format!("update-ref refs/heads/{name} main"))
+            .succeeds();
     };
+    for name in ["packed", "both", "deep/er/packed", "deep/er/both"] {
+        branch(name);
+    }
+    origin.git("pack-refs --all").succeeds();
+    for name in ["both", "deep/er/both", "loose", "deep/loose", "keep"] {
+        branch(name);
+    }
+    clone.git("fetch -q origin").succeeds();
+    let before = origin.refs();
+    // One that lies elsewhere than the pusher believes stays, and `packed-refs` with it.
+    let packed = bare.path().join("packed-refs");
+    let text = fs::read(&packed).unwrap();
+    let elsewhere = origin.git("rev-parse main~1").succeeds();
+    let null = "0".repeat(40);
+    for (old, name, answer) in [
+        (
+            &elsewhere,
+            "packed",
+            "ng refs/heads/packed failed to delete",
+        ),
+        (&elsewhere, "both", "ng refs/heads/both failed to delete"),
+        (&elsewhere, "loose", "ng refs/heads/loose failed to delete"),
+    ] {
+        let commands = [
+            &line(&format!("{old} {null} refs/heads/{name}\0report-status")),
+            "0000",
+        ]
+        .concat();
+        let arguments = ["receive-pack", "--stateless-rpc", "origin.git"];
+        let said = bare.program(&arguments, &[], commands.as_bytes()).stdout();
+        assert!(said.contains(answer), "{said}");
+    }
+    assert_eq!(fs::read(&packed).unwrap(), text);
+    assert_eq!(origin.refs(), before);
+    assert_eq!(locks_below(&bare.path()), [""; 0]);
+    bare.client_of(
+        &clone,
+        "push -q --atomic RECEIVE origin :packed :both :deep/er/packed :deep/er/both :loose \
+         :deep/loose :v1 main:new main~1:refs/tags/also",
+    )
+    .succeeds();
+    let gone = ["packed", "both", "loose", "tags/v1"];
+    let expected: Vec<&str> = before
+        .lines()
+        .filter(|line| !gone.iter().any(|name| line.ends_with(name)))
+        .collect();
+    let after = origin.refs();
+    let left: Vec<&str> = after
+        .lines()
+        .filter(|line| !line.ends_with("/new") && !line.ends_with("/also"))
+        .collect();
+    assert_eq!(left, expected);
+    assert_eq!(after.lines().count(), expected.len() + 2);
+    // A folder in the way is gone, so that its name is free; the one of all branches stays.
+    assert!(!bare.path().join("refs/heads/deep").exists());
+    bare.client_of(&clone, "push -q RECEIVE origin main:deep")
+        .succeeds();
+    bare.client_of(&clone, "push -q RECEIVE origin :deep :keep :new :side")
+        .succeeds();
+    assert!(bare.path().join("refs/heads").is_dir());
+    origin.is_sound();
+}
+
+/// A pusher reads that it is done only after everything was flushed: contents before names, the
+/// ref's lock before it becomes the ref.
+#[test]
+fn what_is_reported_was_flushed() {
+    let (bare, clone) = with_clone(Bare::new("sha1"));
+    commits(&clone, "new", "new");
+    let log = pushed_under_strace(&bare, &clone, "main");
+    let first = |words: &[&str]| first(&log, words);
     let locked = first(&["fsync(", "refs/heads/main.lock"]);
     let moved = first(&["rename", "refs/heads/main.lock"]);
     let named = first(&["fsync(", "origin.git/refs/heads>"]);

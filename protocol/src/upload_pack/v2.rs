@@ -29,7 +29,12 @@ pub(super) fn write_capabilities(offer: &Offer, output: &mut Vec<u8>) {
         line.bytes(b"agent=");
         line.word(offer.agent_word());
     });
-    text(&|line| line.bytes(b"ls-refs=unborn"));
+    text(&|line| {
+        line.bytes(b"ls-refs");
+        if offer.unborn {
+            line.bytes(b"=unborn");
+        }
+    });
     text(&|line| {
         line.bytes(b"fetch=shallow");
         for (offered, feature) in [

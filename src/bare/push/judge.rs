@@ -58,8 +58,10 @@ impl<'a> Judge<'a> {
             verdict.refused = Some("funny refname".to_owned());
             return Ok(verdict);
         }
-        let is_current = self.refs.head_target() == Some(&moved.name);
-        if is_current && self.settings.has_worktree && moved.new.is_some() {
+        let is_elsewhere = self.settings.checked_out_elsewhere.contains(&moved.name);
+        let is_head = self.refs.head_target() == Some(&moved.name);
+        let is_current = is_head || is_elsewhere;
+        if (is_elsewhere || (is_head && self.settings.has_worktree)) && moved.new.is_some() {
             match self.settings.deny_current_branch {
                 Answer::Ignore => {}
                 Answer::Warn => verdict.words = "warning: updating the current branch\n".to_owned(),
@@ -67,6 +69,14 @@ impl<'a> Judge<'a> {
                     verdict.words =
                         format!("error: refusing to update checked out branch: {shown}\n");
                     verdict.refused = Some("branch is currently checked out".to_owned());
+                    return Ok(verdict);
+                }
+                Answer::UpdateWorktree => {
+                    verdict.words = format!(
+                        "error: work trees are not updated here: \
+                         receive.denyCurrentBranch=updateInstead can't be done for {shown}\n"
+                    );
+                    verdict.refused = Some("could not update the working tree".to_owned());
                     return Ok(verdict);
                 }
             }
@@ -105,7 +115,7 @@ impl<'a> Judge<'a> {
             match self.settings.deny_delete_current {
                 Answer::Ignore => {}
                 Answer::Warn => verdict.words = "warning: deleting the current branch\n".to_owned(),
-                Answer::Refuse => {
+                Answer::Refuse | Answer::UpdateWorktree => {
                     verdict.words =
                         format!("error: refusing to delete the current branch: {shown}\n");
                     verdict.refused = Some("deletion of the current branch prohibited".to_owned());

@@ -11,10 +11,12 @@
 
 mod asking;
 mod command;
+mod fsck;
 mod hooks;
 mod incoming;
 mod judge;
 mod objects;
+mod packed_refs;
 mod reflog;
 mod settings;
 mod shallow;
@@ -36,7 +38,7 @@ use self::{
     reflog::Reflog,
     settings::{Answer, Settings},
     sharing::Sharing,
-    transaction::{Files, Move, without_logs},
+    transaction::{Files, Move},
 };
 use super::{
     BareError, Conversation,
@@ -176,6 +178,9 @@ impl Push<'_> {
         )?;
         let unpacked = match arrived {
             Ok(arrived) => {
+                for line in arrived.notices().lines() {
+                    self.say(dialogue, &line)?;
+                }
                 self.carry_out(&mut commands, arrived, refs, sharing, dialogue)?;
                 Ok(())
             }
@@ -299,7 +304,7 @@ impl Push<'_> {
         self.ask_proc_receive(commands, dialogue)?;
         let reflog = Reflog::of(self.folder, self.settings.has_worktree, self.pusher)?;
         let files = Files {
-            store: without_logs(refs::store(self.folder)),
+            store: refs::store(self.folder),
             common: &self.folder.common,
             reflog,
             sharing,

@@ -23,7 +23,7 @@ use crate::{
     git::{
         ReadError, Repository,
         fetch::{FetchRequest, hidden, prepare},
-        receive::{self, Quarantine, ReceiveError},
+        receive::{self, Notices, Quarantine, ReceiveError},
     },
     model::ObjectId,
 };
@@ -34,9 +34,15 @@ pub(super) struct Arrived {
     incoming: Option<Incoming>,
     /// Commits that came without their parents, which are not here.
     new_shallow: Vec<ObjectId>,
+    notices: Notices,
 }
 
 impl Arrived {
+    /// What there is to say about them.
+    pub(super) fn notices(&self) -> &Notices {
+        &self.notices
+    }
+
     /// Where they lie.
     pub(super) fn incoming(&self) -> Option<&Path> {
         self.incoming.as_ref().map(Incoming::path)
@@ -107,6 +113,7 @@ pub(super) fn receive(
             repository: folder.repository(folder.own_objects())?,
             incoming: None,
             new_shallow: Vec::new(),
+            notices: Notices::default(),
         }));
     }
     let incoming = Incoming::make(folder.own_objects(), sharing)?;
@@ -116,6 +123,7 @@ pub(super) fn receive(
         Err(error) => return Ok(Err(error.to_string())),
     };
     let new_shallow = cut_off(&quarantine, &request.shallows)?;
+    let notices = quarantine.notices().clone();
     let count = quarantine.new_objects().len();
     if count > 0 && count < settings.unpack_limit {
         quarantine.store_loose(incoming.path())?;
@@ -131,6 +139,7 @@ pub(super) fn receive(
         repository,
         incoming: Some(incoming),
         new_shallow,
+        notices,
     }))
 }
 

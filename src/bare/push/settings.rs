@@ -4,16 +4,17 @@
 //! Invariant: a key that can't be honoured is an error or is listed in [`super::super`], never
 //! silently passed over.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use packhorse_protocol::Offer;
 
+use super::fsck;
 use crate::{
     bare::{
         BareError, config::Config, dialogue::AGENT, fetch::keepalive, folder::Folder,
         hidden::Hidden, session_id,
     },
-    git::receive::{Limits, Tolerated},
+    git::receive::{Limits, Strictness},
 };
 
 /// Whether something is done, done with a warning, or refused.
@@ -22,6 +23,8 @@ pub(super) enum Answer {
     Ignore,
     Warn,
     Refuse,
+    /// The work tree would have to follow, which is out of reach here.
+    UpdateWorktree,
 }
 
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub(super) struct Settings {
     pub(super) proc_receive: Vec<ProcReceive>,
     /// The folder has a worktree, whose branch is checked out.
     pub(super) has_worktree: bool,
+    /// Branches that other worktrees of the repository have checked out.
+    pub(super) checked_out_elsewhere: Vec<Vec<u8>>,
 }
 
 /// One value of `receive.procReceiveRefs`.
@@ -56,6 +61,7 @@ impl Settings {
         let config = &folder.config;
         let mut offer = Offer::new(folder.format.kind(), AGENT);
         offer.atomic = config.flag("receive.advertiseAtomic", true)?;
+        offer.ofs_delta = config.flag("repack.useDeltaBaseOffset", true)?;
         offer.push_options = config.flag("receive.advertisePushOptions", false)?;
         offer.session_id = session_id(config)?;
         let named_so = folder
@@ -67,20 +73,21 @@ impl Settings {
             Self {
                 deny_deletes: config.flag("receive.denyDeletes", false)?,
                 deny_delete_current: answer(config, "receive.denyDeleteCurrent")?,
-                deny_current_branch: answer(config, "receive.denyCurrentBranch")?,
+                deny_current_branch: answer(config, CURRENT_BRANCH)?,
                 deny_non_fast_forwards: config.flag("receive.denyNonFastForwards", false)?,
                 unpack_limit: unpack_limit(config)?,
                 shallow_update: config.flag("receive.shallowUpdate", false)?,
                 update_server_info: config.flag("receive.updateServerInfo", false)?,
                 keepalive: keepalive(config, "receive.keepAlive")?,
                 hidden: Hidden::of(config, "receive"),
-                limits: limits(config)?,
+                limits: limits(folder)?,
                 proc_receive: config
                     .values_across(&["receive"], "procReceiveRefs")
                     .iter()
                     .map(|value| ProcReceive::parse(value))
                     .collect(),
                 has_worktree: !is_bare,
+                checked_out_elsewhere: checked_out_elsewhere(folder, is_bare),
             },
             offer,
         ))
@@ -131,9 +138,34 @@ impl ProcReceive {
     }
 }
 
+const CURRENT_BRANCH: &str = "receive.denyCurrentBranch";
+
+/// What the `HEAD`s of linked worktrees name, and that of the main one if the folder is linked itself.
+fn checked_out_elsewhere(folder: &Folder, is_bare: bool) -> Vec<Vec<u8>> {
+    let mut heads = Vec::new();
+    if folder.git_dir != folder.common && !is_bare {
+        heads.push(folder.common.join("HEAD"));
+    }
+    let linked = std::fs::read_dir(folder.common.join("worktrees"));
+    heads.extend(
+        linked
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path().join("HEAD")),
+    );
+    // A worktree that is being made or removed has none.
+    let branch = |head: PathBuf| {
+        let text = std::fs::read(head).ok()?;
+        Some(text.strip_prefix(b"ref:")?.trim_ascii().to_vec())
+    };
+    heads.into_iter().filter_map(branch).collect()
+}
+
 fn answer(config: &Config, key: &str) -> Result<Answer, BareError> {
     match config.texts(key).pop().as_deref() {
-        None | Some("refuse" | "updateInstead") => Ok(Answer::Refuse),
+        None | Some("refuse") => Ok(Answer::Refuse),
+        Some("updateInstead") if key == CURRENT_BRANCH => Ok(Answer::UpdateWorktree),
         Some("ignore") => Ok(Answer::Ignore),
         Some("warn") => Ok(Answer::Warn),
         Some(_) => Ok(match config.flag(key, true)? {
@@ -156,7 +188,8 @@ fn unpack_limit(config: &Config) -> Result<usize, BareError> {
     Ok(usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
-fn limits(config: &Config) -> Result<Limits, BareError> {
+fn limits(folder: &Folder) -> Result<Limits, BareError> {
+    let config = &folder.config;
     let mut limits = Limits {
         // The host's own limits bound a process that serves one push; these are git's.
         pack_bytes: u64::MAX,
@@ -173,32 +206,10 @@ fn limits(config: &Config) -> Result<Limits, BareError> {
         Some(strict) => strict,
         None => config.flag("transfer.fsckObjects", false)?,
     };
-    limits.tolerated = if strict {
-        Tolerated::none()
-    } else {
-        Tolerated::everything()
+    limits.strictness = match strict {
+        true => fsck::strictness(folder)?,
+        false => Strictness::lenient(),
     };
-    for (name, value) in config.section("receive", Some("fsck")) {
-        if !strict {
-            break;
-        }
-        match value.as_str() {
-            "ignore" | "warn" => match limits.tolerated.with(&name) {
-                Ok(more) => limits.tolerated = more,
-                Err(error) => eprintln!("warning: receive.fsck.{name}: {error}"),
-            },
-            "error" => limits.tolerated = limits.tolerated.without(&name),
-            _ if name == "skiplist" => {
-                eprintln!("warning: receive.fsck.skipList is not honoured");
-            }
-            other => {
-                return Err(BareError::Config {
-                    place: format!("receive.fsck.{name}"),
-                    reason: format!("unknown fsck message type: '{other}'"),
-                });
-            }
-        }
-    }
     Ok(limits)
 }
 

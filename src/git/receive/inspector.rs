@@ -10,7 +10,7 @@ use gix_object::Kind;
 
 use super::{
     ReceiveError,
-    check::{GITATTRIBUTES_BYTES, GITMODULES_BYTES, Message, Problem, Refusal, Rules, Special},
+    check::{GITATTRIBUTES_BYTES, GITMODULES_BYTES, Message, Notices, Refusal, Rules, Special},
     content::{Content, HELD_BYTES},
     gathered::Gathered,
     index::Order,
@@ -37,11 +37,11 @@ impl Inspector {
     /// Compares with the objects in `packs`.
     pub(super) fn new(packs: Arc<PackSet>, limits: &Limits) -> Self {
         Self {
-            rules: Rules {
-                format: packs.format().kind(),
-                tolerated: limits.tolerated,
-                tree_entries: limits.tree_entries,
-            },
+            rules: Rules::new(
+                packs.format().kind(),
+                limits.strictness.clone(),
+                limits.tree_entries,
+            ),
             references: References::new(),
             references_max: packs.object_count(),
             levels: Levels::new(limits.tree_depth),
@@ -66,6 +66,7 @@ impl Inspector {
         base: Option<(&ObjectId, &[u8])>,
     ) -> Result<(), ReceiveError> {
         let (base_id, base) = base.unzip();
+        self.rules.begin(id);
         let checked = if self.shallow.contains(&id) {
             let links = &mut WithoutParents(&mut self.references);
             self.rules.check(kind, content, base, links)
@@ -76,7 +77,7 @@ impl Inspector {
             Refusal::Fault(fault) => fault.of(id).into(),
             Refusal::TooManyEntries => ReceiveError::Limit {
                 what: Limited::TreeEntries,
-                limit: self.rules.tree_entries as u64,
+                limit: self.rules.tree_entries() as u64,
             },
         })?;
         self.note_levels(&id, kind, base_id);
@@ -132,7 +133,8 @@ impl Inspector {
     }
 
     /// Demands that everything named exists, with the kind it was named as, and reads the blobs whose
-    /// name gives them a meaning. Answers what the pack, of which so many entries were sent, hangs on.
+    /// name gives them a meaning. Answers what the pack, of which so many entries were sent, hangs on,
+    /// and what there is to say about its objects.
     pub(super) fn connect(
         mut self,
         pack: &UnpublishedPack,
@@ -140,7 +142,7 @@ impl Inspector {
         order: &Order,
         expense: &mut Expense,
         limits: &Limits,
-    ) -> Result<Option<Roots>, ReceiveError> {
+    ) -> Result<(Option<Roots>, Notices), ReceiveError> {
         let mut gathered = Gathered::new(pack, sent, &self.shallow);
         for (id, expected) in self.references.links() {
             let in_pack = order.find(&pack.entries, &id);
@@ -182,12 +184,13 @@ impl Inspector {
                     size.unwrap_or_default()
                 }
             };
+            self.rules.begin(id);
             if size > most {
-                if self.rules.tolerated.contains(message) {
-                    continue;
-                }
                 let text = format!("{size} bytes, at most {most} are read");
-                return Err(Problem { id, message, text }.into());
+                self.rules
+                    .raise(message, text)
+                    .map_err(|fault| fault.of(id))?;
+                continue;
             }
             let mut charge = |bytes| expense.charge(bytes, pack.end, limits);
             let content = match packed {
@@ -206,7 +209,8 @@ impl Inspector {
                 .map_err(ReceiveError::Storage)?
                 .map_err(|fault| fault.of(id))?;
         }
-        Ok(gathered.finish(pack, self.repository.packs()))
+        let roots = gathered.finish(pack, self.repository.packs());
+        Ok((roots, self.rules.into_notices()))
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use gix_hash::ObjectId;
 
-use super::check::Tolerated;
+use super::check::Strictness;
 
 /// The bounds of one pack; each is inclusive.
 #[derive(Debug, Clone)]
@@ -42,8 +42,8 @@ pub struct Limits {
     /// Folders in each other, the top included, as far as the pack brings them. Default: 2048, as
     /// git's own `core.maxTreeDepth`.
     pub tree_depth: usize,
-    /// Faults of objects that do not refuse a push. Default: none.
-    pub tolerated: Tolerated,
+    /// What becomes of faults of objects. Default: [`Strictness::strict`].
+    pub strictness: Strictness,
     /// Commits whose parents may be missing, since the pusher does not have them either. Default:
     /// none.
     pub shallow: HashSet<ObjectId>,
@@ -68,7 +68,7 @@ impl Default for Limits {
             delta_depth: 4095,
             tree_entries: 1_000_000,
             tree_depth: 2048,
-            tolerated: Tolerated::none(),
+            strictness: Strictness::strict(),
             shallow: HashSet::new(),
         }
     }

@@ -35,7 +35,7 @@ mod stream;
 
 use std::io::Read;
 
-pub use check::{Message, NotTolerable, Problem, Tolerated};
+pub use check::{Message, Notices, Problem, Severity, Strictness, StrictnessError};
 pub use compose::Composer;
 pub use error::ReceiveError;
 pub use limits::{Limited, Limits};
@@ -96,8 +96,9 @@ pub fn ingest(
     )?;
     let (pack, sent) = resolve::resolve(scanned, &mut inspector, &mut expense, limits, progress)?;
     let order = Order::of(&pack.entries)?;
-    let roots = inspector.connect(&pack, sent, &order, &mut expense, limits)?;
-    Ok(Quarantine::new(repository, packs, pack, order, sent).hanging_on(roots))
+    let (roots, notices) = inspector.connect(&pack, sent, &order, &mut expense, limits)?;
+    let quarantine = Quarantine::new(repository, packs, pack, order, sent);
+    Ok(quarantine.hanging_on(roots).telling(notices))
 }
 
 #[cfg(test)]

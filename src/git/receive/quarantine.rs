@@ -20,6 +20,7 @@ use tempfile::NamedTempFile;
 
 use super::{
     ReceiveError,
+    check::Notices,
     content::Content,
     index::{self, Order},
     pack::{Decoder, UnpublishedPack},
@@ -48,6 +49,7 @@ pub struct Quarantine {
     order: Order,
     sent: usize,
     roots: Option<Roots>,
+    notices: Notices,
 }
 
 impl Quarantine {
@@ -65,12 +67,18 @@ impl Quarantine {
             order,
             sent,
             roots: None,
+            notices: Notices::default(),
         }
     }
 
     /// Says what is known of the roots of the pack.
     pub(super) fn hanging_on(self, roots: Option<Roots>) -> Self {
         Self { roots, ..self }
+    }
+
+    /// The same with something to say about its objects.
+    pub(super) fn telling(self, notices: Notices) -> Self {
+        Self { notices, ..self }
     }
 
     /// No objects at all, for pushes that bring none.
@@ -84,6 +92,11 @@ impl Quarantine {
         };
         let order = Order::of(&pack.entries).expect("no objects, no duplicates");
         Self::new(repository, repository.packs(), pack, order, 0)
+    }
+
+    /// What the pusher should hear of objects that are taken all the same.
+    pub fn notices(&self) -> &Notices {
+        &self.notices
     }
 
     /// What was sent, in the order of the pack; some of it the repository may have had already.

@@ -7,11 +7,12 @@
 use gix_hash::ObjectId;
 use gix_object::Kind;
 
-use super::{Fault, Links, Message, Rules};
+use super::{Fault, Links, Message, Rules, message::shown};
+use crate::model::broken_rule_of_git;
 
 impl Rules {
     /// Checks a commit: tree, parents, author, committer; other headers may follow.
-    pub(super) fn commit(&self, content: &[u8], links: &mut impl Links) -> Result<(), Fault> {
+    pub(super) fn commit(&mut self, content: &[u8], links: &mut impl Links) -> Result<(), Fault> {
         let mut headers = Headers::of(content)?;
         let tree = headers
             .value("tree ")
@@ -44,7 +45,7 @@ impl Rules {
     }
 
     /// Checks a tag: object, type, name and, where there is one, the tagger.
-    pub(super) fn tag(&self, content: &[u8], links: &mut impl Links) -> Result<(), Fault> {
+    pub(super) fn tag(&mut self, content: &[u8], links: &mut impl Links) -> Result<(), Fault> {
         let mut headers = Headers::of(content)?;
         let object = headers
             .value("object ")
@@ -61,14 +62,32 @@ impl Rules {
             _ => return Err(Fault::new(Message::BadType, "the type is unknown")),
         };
         links.link(object, kind);
-        headers
+        let name = headers
             .value("tag ")
             .ok_or_else(|| Fault::new(Message::MissingTagEntry, "no tag line where one is due"))?;
-        // Early tags have no tagger.
-        match headers.value("tagger ") {
-            Some(tagger) => self.person(tagger),
-            None => Ok(()),
+        let full = [b"refs/tags/", name].concat();
+        if broken_rule_of_git(&full).is_some() {
+            let text = format!("invalid 'tag' name: {}", shown(name));
+            self.raise(Message::BadTagName, text)?;
         }
+        match headers.value("tagger ") {
+            Some(tagger) => self.person(tagger)?,
+            // Early tags have none.
+            None => self.raise(
+                Message::MissingTaggerEntry,
+                "invalid format - expected 'tagger' line",
+            )?,
+        }
+        if headers.value("gpgsig ").is_some() || headers.value("gpgsig-sha256 ").is_some() {
+            while headers.value(" ").is_some() {}
+        }
+        if !headers.is_at_end() {
+            self.raise(
+                Message::ExtraHeaderEntry,
+                "invalid format - extra header(s) after 'tagger'",
+            )?;
+        }
+        Ok(())
     }
 
     fn id(&self, hex: &[u8], otherwise: Message) -> Result<ObjectId, Fault> {
@@ -79,7 +98,7 @@ impl Rules {
     }
 
     /// Checks `name <email> seconds +zone`.
-    fn person(&self, line: &[u8]) -> Result<(), Fault> {
+    fn person(&mut self, line: &[u8]) -> Result<(), Fault> {
         let Err((message, text)) = person(line) else {
             return Ok(());
         };
@@ -115,6 +134,10 @@ impl<'a> Headers<'a> {
         let end = rest.iter().position(|byte| *byte == b'\n')?;
         self.0 = &rest[end + 1..];
         Some(&rest[..end])
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
@@ -172,6 +195,7 @@ fn person(line: &[u8]) -> Result<(), (Message, &'static str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::git::receive::check::{Special, Strictness};
 
     #[track_caller]
     fn check(line: &str, expected: Result<(), Message>) {
@@ -202,5 +226,36 @@ mod tests {
         check("A <a> 1 0000", Err(Message::BadTimezone));
         check("A <a> 1 +000", Err(Message::BadTimezone));
         check("A <a> 1 +00000", Err(Message::BadTimezone));
+    }
+
+    /// The name of a tag is shown to whoever pushes it: one that clears their screen, or ends the line
+    /// and begins another, must not reach the terminal as it is (CVE-2024-52006 and its kin).
+    #[test]
+    fn what_a_stranger_wrote_is_shown_without_what_terminals_obey() {
+        let tag = |name: &str| {
+            format!(
+                "object {}\ntype tree\ntag {name}\ntagger A <a@b> 1 +0000\n\nx\n",
+                ObjectId::empty_tree(gix_hash::Kind::Sha1)
+            )
+        };
+        let check = |name: &str, expected: &str| {
+            let mut rules = Rules::new(gix_hash::Kind::Sha1, Strictness::strict(), 1);
+            let text = tag(name);
+            rules.tag(text.as_bytes(), &mut NoLinks).unwrap();
+            let lines: Vec<_> = rules.into_notices().lines().collect();
+            assert_eq!(lines.len(), 1);
+            let words = format!(": badTagName: invalid 'tag' name: {expected}\n");
+            assert!(lines[0].ends_with(&words), "{:?}", lines[0]);
+        };
+        check("a b", "a b");
+        check("\u{1b}[2J\rv1", "\\x1b[2J\\rv1");
+        check(&" ".repeat(101), &format!("{}…", " ".repeat(100)));
+    }
+
+    struct NoLinks;
+
+    impl Links for NoLinks {
+        fn link(&mut self, _: ObjectId, _: Kind) {}
+        fn special(&mut self, _: ObjectId, _: Special) {}
     }
 }

@@ -22,6 +22,7 @@ pub(super) enum Item {
 /// Reads git's configuration syntax item by item.
 pub(super) struct Parser<'a> {
     rest: &'a [u8],
+    whole: bool,
 }
 
 impl<'a> Parser<'a> {
@@ -29,20 +30,31 @@ impl<'a> Parser<'a> {
     pub(super) fn of(text: &'a [u8]) -> Self {
         Self {
             rest: text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text),
+            whole: false,
         }
+    }
+
+    /// Whether it came to the end with nothing wrong on the way.
+    pub(super) fn has_read_all(&self) -> bool {
+        self.whole
     }
 
     /// The next item; `None` at the end and at the first thing that is no configuration.
     pub(super) fn next(&mut self) -> Option<Item> {
-        loop {
-            match self.byte()? {
-                b' ' | b'\t' | b'\r' | b'\n' | 0x0b | 0x0c => {}
-                b'#' | b';' => while self.byte()? != b'\n' {},
+        let mut in_comment = false;
+        while let Some(byte) = self.byte() {
+            match byte {
+                b'\n' => in_comment = false,
+                _ if in_comment => {}
+                b' ' | b'\t' | b'\r' | 0x0b | 0x0c => {}
+                b'#' | b';' => in_comment = true,
                 b'[' => return self.section(),
                 first if first.is_ascii_alphabetic() => return self.setting(first),
                 _ => return None,
             }
         }
+        self.whole = true;
+        None
     }
 
     /// The next byte, a line end in one byte however it is written.

@@ -9,9 +9,10 @@
 use super::{
     Fault, Message,
     config::{Item, Parser},
+    message::shown,
 };
 
-/// Refuses names, paths, URLs and update settings that harm.
+/// Finds names, paths, URLs and update settings that harm, and else what git could not read.
 pub(super) fn check(text: &[u8]) -> Result<(), Fault> {
     let mut parser = Parser::of(text);
     let mut submodule: Option<Vec<u8>> = None;
@@ -27,16 +28,18 @@ pub(super) fn check(text: &[u8]) -> Result<(), Fault> {
             }
         }
     }
-    Ok(())
+    match parser.has_read_all() {
+        true => Ok(()),
+        false => Err(Fault::new(
+            Message::GitmodulesParse,
+            "could not parse gitmodules blob",
+        )),
+    }
 }
 
 fn setting(name: &[u8], key: &[u8], value: Option<&[u8]>) -> Result<(), Fault> {
     let fault = |message, what: &str, value: &[u8]| {
-        let shown = &value[..value.len().min(100)];
-        let text = format!(
-            "the submodule {what} \"{}\" is refused",
-            shown.escape_ascii()
-        );
+        let text = format!("the submodule {what} \"{}\" is refused", shown(value));
         Fault::new(message, text)
     };
     if is_bad_name(name) {
@@ -220,7 +223,7 @@ mod tests {
         refused(&with("update = \\\n  !id"), Some(Message::GitmodulesUpdate));
         refused(&with("update = rebase # !id"), None);
         refused(&with("url"), None);
-        refused(&with("= \nurl = -x"), None);
+        refused(&with("= \nurl = -x"), Some(Message::GitmodulesParse));
     }
 
     /// CVE-2020-11008: a URL whose host is another one, or none, draws the stored password of any.

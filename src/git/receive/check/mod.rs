@@ -2,8 +2,8 @@
 //!
 //! Source: git-fsck(1), "FSCK MESSAGES"; gitformat-pack(5) has nothing on the objects themselves, so
 //! the judge of the details is `git index-pack --strict`.
-//! Bounds: trees of at most [`Limits::tree_entries`](super::Limits::tree_entries); the rest is
-//! bounded by the object, which the caller holds.
+//! Bounds: trees of at most [`Limits::tree_entries`](super::Limits::tree_entries); [`Notices::MAX`],
+//! one for each kind of fault of an object; the rest is bounded by the object, which the caller holds.
 //! Invariant: an object that passes names all its links to [`Links`], unless the tree it was built
 //! on has the very same entry.
 //! Not here: whether the objects named exist (`references`).
@@ -13,6 +13,8 @@ mod config;
 mod gitmodules;
 mod message;
 mod names;
+mod notices;
+mod strictness;
 mod tree;
 
 use std::io::{self, BufRead};
@@ -21,7 +23,9 @@ use gix_hash::ObjectId;
 use gix_object::Kind;
 
 pub(super) use message::Fault;
-pub use message::{Message, NotTolerable, Problem, Tolerated};
+pub use message::{Message, Problem};
+pub use notices::Notices;
+pub use strictness::{Severity, Strictness, StrictnessError};
 
 /// Most bytes of a `.gitmodules` blob that are read; a larger one is refused.
 pub(super) const GITMODULES_BYTES: u64 = 4 << 20;
@@ -45,12 +49,17 @@ pub(super) trait Links {
     fn special(&mut self, id: ObjectId, special: Special);
 }
 
-/// The rules that are the same for all objects of a pack.
-#[derive(Debug, Clone)]
+/// The rules for all objects of a pack, and what there is to say about those that passed.
+#[derive(Debug)]
 pub(super) struct Rules {
-    pub(super) format: gix_hash::Kind,
-    pub(super) tolerated: Tolerated,
-    pub(super) tree_entries: usize,
+    format: gix_hash::Kind,
+    strictness: Strictness,
+    tree_entries: usize,
+    notices: Notices,
+    /// The object at hand.
+    object: ObjectId,
+    /// Its faults that were told, one bit for each.
+    told: u64,
 }
 
 /// Why an object does not pass.
@@ -67,10 +76,37 @@ impl From<Fault> for Refusal {
 }
 
 impl Rules {
+    pub(super) fn new(format: gix_hash::Kind, strictness: Strictness, tree_entries: usize) -> Self {
+        Self {
+            format,
+            strictness,
+            tree_entries,
+            notices: Notices::default(),
+            object: ObjectId::null(format),
+            told: 0,
+        }
+    }
+
+    /// Most entries of a tree.
+    pub(super) fn tree_entries(&self) -> usize {
+        self.tree_entries
+    }
+
+    /// What was found and refused nothing.
+    pub(super) fn into_notices(self) -> Notices {
+        self.notices
+    }
+
+    /// Says which object is checked next.
+    pub(super) fn begin(&mut self, object: ObjectId) {
+        self.object = object;
+        self.told = 0;
+    }
+
     /// Checks a commit, tree or tag; a blob has no syntax. `base` is the object it was built on,
     /// checked before.
     pub(super) fn check(
-        &self,
+        &mut self,
         kind: Kind,
         content: &[u8],
         base: Option<&[u8]>,
@@ -86,7 +122,7 @@ impl Rules {
 
     /// Checks a blob for the name it has somewhere; the outer error is that of reading it.
     pub(super) fn check_special(
-        &self,
+        &mut self,
         special: Special,
         content: &mut dyn BufRead,
     ) -> io::Result<Result<(), Fault>> {
@@ -94,22 +130,29 @@ impl Rules {
             Special::Gitmodules => {
                 let mut text = Vec::new();
                 content.read_to_end(&mut text)?;
-                Ok(gitmodules::check(&text))
+                Ok(gitmodules::check(&text).or_else(|fault| self.raise(fault.message, fault.text)))
             }
             Special::Gitattributes if has_long_line(content)? => Ok(self.raise(
                 Message::GitattributesLineLength,
-                "a line of .gitattributes is too long",
+                ".gitattributes has too long lines to parse",
             )),
             Special::Gitattributes => Ok(Ok(())),
         }
     }
 
-    /// Refuses the object for this fault unless that is tolerated.
-    fn raise(&self, message: Message, text: impl Into<String>) -> Result<(), Fault> {
-        if self.tolerated.contains(message) {
-            return Ok(());
+    /// Refuses the object for this fault unless that is tolerated; tells it once where it is.
+    pub(super) fn raise(&mut self, message: Message, text: impl Into<String>) -> Result<(), Fault> {
+        match self.strictness.of(message, &self.object) {
+            Severity::Ignore => {}
+            Severity::Warn if self.told & strictness::bit(message) != 0 => {}
+            Severity::Warn => {
+                self.told |= strictness::bit(message);
+                let problem = Fault::new(message, text).of(self.object);
+                self.notices.add(problem);
+            }
+            Severity::Error => return Err(Fault::new(message, text)),
         }
-        Err(Fault::new(message, text))
+        Ok(())
     }
 }
 

@@ -25,6 +25,16 @@ pub(super) fn is_gitattributes(name: &[u8]) -> bool {
         && (is_hfs(name, b"gitattributes") || is_ntfs(name, b"gitattributes", b"gi7d29"))
 }
 
+/// Whether an entry of this name is read as `.gitignore` anywhere.
+pub(super) fn is_gitignore(name: &[u8]) -> bool {
+    is_hfs(name, b"gitignore") || is_ntfs(name, b"gitignore", b"gi250a")
+}
+
+/// Whether an entry of this name is read as `.mailmap` anywhere.
+pub(super) fn is_mailmap(name: &[u8]) -> bool {
+    is_hfs(name, b"mailmap") || is_ntfs(name, b"mailmap", b"maba30")
+}
+
 /// A quick look that lets nearly all names pass.
 fn may_be_special(name: &[u8]) -> bool {
     matches!(name.first(), Some(b'.' | b'~' | b'g' | b'G' | 0x80..)) || name.contains(&b'\\')
@@ -151,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn look_alikes_of_gitmodules_and_gitattributes_are_seen() {
+    fn look_alikes_of_gits_other_files_are_seen() {
         check(
             is_gitmodules,
             &[
@@ -180,6 +190,16 @@ mod tests {
             is_gitattributes,
             &[".gitattributes", "gitatt~1", "GI7D29~1"],
             &[".gitattribute", "gi7eba~1", "gitatt~9"],
+        );
+        check(
+            is_gitignore,
+            &[".gitignore", ".GITIGNORE .", "gitign~1", "gi250a~1"],
+            &[".gitignores", "gitign~5", "gi7d29~1"],
+        );
+        check(
+            is_mailmap,
+            &[".mailmap", ".MailMap", "mailma~2", "maba30~1"],
+            &["mailmap", ".mailmaps", "maba30~0"],
         );
     }
 }

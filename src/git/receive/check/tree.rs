@@ -3,15 +3,15 @@
 //! Source: git-fsck(1), "FSCK MESSAGES"; names are ordered as if those of trees ended in `/`.
 //! Bounds: [`Limits::tree_entries`](super::super::Limits::tree_entries); a name has at most
 //! [`NAME_BYTES`].
-//! Invariant: entries that the base has byte for byte are not looked at again, neither their name
-//! nor their link: the base passed before.
+//! Invariant: of entries that the base has byte for byte only what may be told to the pusher is looked
+//! at again, neither their harm nor their link: the base passed before.
 
 use std::cmp::Ordering;
 
 use gix_hash::ObjectId;
 use gix_object::Kind;
 
-use super::{Fault, Links, Message, Refusal, Rules, Special, names};
+use super::{Fault, Links, Message, Refusal, Rules, Special, message::shown, names};
 
 /// The longest name that is taken, as git itself has it.
 const NAME_BYTES: usize = 4096;
@@ -19,7 +19,7 @@ const NAME_BYTES: usize = 4096;
 impl Rules {
     /// Checks a tree whose unchanged entries, against `base`, need no check.
     pub(super) fn tree(
-        &self,
+        &mut self,
         content: &[u8],
         base: Option<&[u8]>,
         links: &mut impl Links,
@@ -56,6 +56,7 @@ impl Rules {
             if !entry.is_tree() {
                 files.push(entry.name);
             }
+            self.tolerable(&entry)?;
             if !known.contains(&entry) {
                 self.entry(&entry, links)?;
             }
@@ -64,7 +65,32 @@ impl Rules {
         Ok(())
     }
 
-    fn entry(&self, entry: &TreeEntry<'_>, links: &mut impl Links) -> Result<(), Fault> {
+    /// Looks for faults that may pass, and are told of each tree anew.
+    fn tolerable(&mut self, entry: &TreeEntry<'_>) -> Result<(), Fault> {
+        let TreeEntry { mode, name, .. } = *entry;
+        if entry.is_padded {
+            let text = "contains zero-padded file modes";
+            self.raise(Message::ZeroPaddedFilemode, text)?;
+        }
+        if name.len() > NAME_BYTES {
+            let text = "contains excessively large pathname";
+            self.raise(Message::LargePathname, text)?;
+        }
+        match mode {
+            TREE | 0o100_644 | 0o100_755 | GITLINK => {}
+            SYMLINK => {
+                for (is_special, message, text) in SYMLINKS {
+                    if is_special(name) {
+                        self.raise(message, text)?;
+                    }
+                }
+            }
+            _ => self.raise(Message::BadFilemode, "contains bad file modes")?,
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: &TreeEntry<'_>, links: &mut impl Links) -> Result<(), Fault> {
         let TreeEntry { mode, name, id, .. } = *entry;
         let id = ObjectId::from_bytes_or_panic(id);
         if id.is_null() {
@@ -83,14 +109,6 @@ impl Rules {
                 self.raise(Message::HasDotgit, text)?;
             }
             _ => {}
-        }
-        if entry.is_padded {
-            let text = format!("the mode of {} begins with a zero", show(name));
-            self.raise(Message::ZeroPaddedFilemode, text)?;
-        }
-        if name.len() > NAME_BYTES {
-            let text = format!("a name of {} bytes", name.len());
-            self.raise(Message::LargePathname, text)?;
         }
         let kind = match mode & FILE_TYPE {
             TREE => Some(Kind::Tree),
@@ -124,6 +142,28 @@ impl Rules {
         Ok(())
     }
 }
+
+/// Whether a name is that of some file of git's.
+type NameRule = fn(&[u8]) -> bool;
+
+/// What a symbolic link in place of one of git's own files is called.
+const SYMLINKS: [(NameRule, Message, &str); 3] = [
+    (
+        names::is_gitattributes,
+        Message::GitattributesSymlink,
+        ".gitattributes is a symlink",
+    ),
+    (
+        names::is_gitignore,
+        Message::GitignoreSymlink,
+        ".gitignore is a symlink",
+    ),
+    (
+        names::is_mailmap,
+        Message::MailmapSymlink,
+        ".mailmap is a symlink",
+    ),
+];
 
 const FILE_TYPE: u32 = 0o170_000;
 const TREE: u32 = 0o040_000;
@@ -238,17 +278,14 @@ fn duplicate(name: &[u8]) -> Fault {
     Fault::new(Message::DuplicateEntries, text)
 }
 
-/// A name for people: short, and without anything that a terminal would obey.
 fn show(name: &[u8]) -> String {
-    let shown = &name[..name.len().min(100)];
-    let dots = if shown.len() < name.len() { "…" } else { "" };
-    format!("\"{}\"{dots}", shown.escape_ascii())
+    format!("\"{}\"", shown(name))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::git::receive::check::Tolerated;
+    use crate::git::receive::check::Strictness;
 
     #[derive(Default)]
     struct Found(Vec<(u8, Kind)>, Vec<Special>);
@@ -272,11 +309,7 @@ mod tests {
     }
 
     fn rules() -> Rules {
-        Rules {
-            format: gix_hash::Kind::Sha1,
-            tolerated: Tolerated::none(),
-            tree_entries: 5,
-        }
+        Rules::new(gix_hash::Kind::Sha1, Strictness::strict(), 5)
     }
 
     #[track_caller]

@@ -12,12 +12,12 @@ use super::{
 };
 use crate::{git::fixture::Stock, model::ObjectFormat};
 
-/// The message with which git refuses a pack; empty when it takes it.
+/// Whether git takes a pack, and all that it says about it.
 #[expect(
     clippy::disallowed_methods,
     reason = "stock git is the judge; this is a test"
 )]
-fn by_git(stock: &Stock, pack: &[u8]) -> String {
+fn by_git(stock: &Stock, pack: &[u8]) -> (bool, String) {
     let file = stock.path().join("judged.pack");
     std::fs::write(&file, pack).unwrap();
     let output = Command::new("git")
@@ -30,13 +30,11 @@ fn by_git(stock: &Stock, pack: &[u8]) -> String {
         .stdout(Stdio::null())
         .output()
         .unwrap();
-    if output.status.success() {
-        return String::new();
-    }
-    String::from_utf8_lossy(&output.stderr).into_owned()
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.success(), said)
 }
 
-/// Both take the objects, or both refuse them for this.
+/// Both take the objects, with the same warnings, or both refuse them for this.
 #[track_caller]
 fn agree(stock: &Stock, objects: &[(Kind, &[u8])], expected: Option<&str>) {
     let mut builder = Builder::new();
@@ -44,16 +42,22 @@ fn agree(stock: &Stock, objects: &[(Kind, &[u8])], expected: Option<&str>) {
         builder = builder.whole(*kind, content);
     }
     let pack = builder.finish();
-    let theirs = by_git(stock, &pack);
-    let ours = Target::new(ObjectFormat::Sha1)
-        .ingest(&pack)
-        .err()
-        .map(|error| error.to_string())
-        .unwrap_or_default();
+    let (taken, theirs) = by_git(stock, &pack);
+    let ours = Target::new(ObjectFormat::Sha1).ingest(&pack);
     let shown = String::from_utf8_lossy(objects.last().unwrap().1);
     match expected {
-        None => assert_eq!((&*theirs, &*ours), ("", ""), "{shown:?}"),
+        None => {
+            assert!(taken, "git: {theirs:?} for {shown:?}");
+            let quarantine = ours.unwrap_or_else(|error| panic!("{error} for {shown:?}"));
+            let mut ours: Vec<_> = quarantine.notices().lines().collect();
+            let mut theirs: Vec<_> = theirs.lines().map(|line| format!("{line}\n")).collect();
+            ours.sort();
+            theirs.sort();
+            assert_eq!(theirs, ours, "{shown:?}");
+        }
         Some(message) => {
+            assert!(!taken, "git takes {shown:?}");
+            let ours = ours.expect_err("git refuses it").to_string();
             let message = format!(": {message}: ");
             // Some commits and tags git can't even parse, which is before it looks for faults.
             let unnamed = ["fatal: invalid commit", "fatal: invalid tag"];
@@ -135,6 +139,10 @@ fn tags_are_judged_as_git_does() {
         (good.clone(), None),
         (good.replace(&format!("tagger {PERSON}\n"), ""), None),
         (good.replace("v1", "v 1"), None),
+        (good.replace("v1", "v/../1"), None),
+        (good.replace("v1", "1.lock"), None),
+        (good.replace("v1", "-v@{1"), None),
+        (good.replace("v1", ""), None),
         (good.replace("\n\nm", "\nx y\n\nm"), None),
         (good.replace("object ", "objekt "), Some("missingObject")),
         (
@@ -166,6 +174,19 @@ fn trees_are_judged_as_git_does() {
         (one("100664", "a"), None),
         (one("120000", ".gitattributes"), None),
         (one("120000", ".gitignore"), None),
+        (one("120000", "GITIGN~1"), None),
+        (one("120000", ".mailmap"), None),
+        (one("120000", ".MailMap"), None),
+        (one("120000", "maba30~1"), None),
+        (one("100777", "a"), None),
+        (
+            vec![
+                ("100664", "a", blob),
+                ("100600", "b", blob),
+                ("120000", "gi7d29~1", blob),
+            ],
+            None,
+        ),
         (one("100644", "git~2"), None),
         (one("100644", ".git-x"), None),
         (one("100644", "a/b"), Some("fullPathname")),
@@ -251,6 +272,8 @@ fn gitmodules_are_judged_as_git_does() {
         ("[submodule \"..\"]\n".into(), None),
         ("[submodule \"..\"] x".into(), Some("gitmodulesName")),
         ("[submodule \"..\"\npath = a".into(), None),
+        ("# nothing but this".into(), None),
+        ("[a]\nb = c\n]".into(), None),
         ("[submodule \"..\"]\npath = \"a".into(), None),
         (with("path = -a"), Some("gitmodulesPath")),
         (with("update = !id"), Some("gitmodulesUpdate")),
