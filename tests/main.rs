@@ -12,6 +12,7 @@ mod command_line;
 mod concurrency;
 mod crash_recovery;
 mod deploy_keys;
+mod features;
 mod foreign;
 mod git_versions;
 mod hostile;
