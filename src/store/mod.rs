@@ -4,7 +4,8 @@
 //! that read take [`Reads`], so that they serve a [`Snapshot`] and a [`Transaction`] alike;
 //! functions that write take a [`Transaction`], which only [`Store::commit`] hands out.
 //!
-//! Bounds: [`committer`] bounds the queue and the batch, [`ref_cache`] the snapshots kept.
+//! Bounds: [`committer`] bounds the queue and the batch, [`ref_cache`] the snapshots kept, and
+//! [`CACHE_BYTES`] the pages of the file.
 //! Invariant: multi-step state is never spread over several transactions.
 //! Not here: who may do what (`policy`), how secrets are made (`auth`), packs (`git`).
 
@@ -15,7 +16,7 @@ use std::{
     sync::Arc,
 };
 
-use redb::{Database, DatabaseError, ReadableDatabase};
+use redb::{Builder, Database, DatabaseError, ReadableDatabase};
 
 use crate::{disk, model::RefSnapshot};
 
@@ -41,6 +42,10 @@ pub use rows::{Reads, Snapshot};
 
 use committer::Committer;
 use ref_cache::RefCache;
+
+/// Pages that redb keeps in memory, nine tenths of them as read and one as written; its own default is a
+/// gibibyte. The system keeps the others.
+const CACHE_BYTES: usize = 32 << 20;
 
 /// The store of one data folder; cheap to clone.
 #[derive(Clone)]
@@ -239,12 +244,14 @@ fn open_database(data_folder: &Path) -> Result<Database, OpenError> {
     };
     let failed = |cause: DatabaseError| OpenError::Database(Box::new(cause.into()));
     let file = data_folder.join("packhorse.redb");
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
     if file.try_exists().map_err(folder)? {
-        return Database::open(&file).map_err(failed);
+        return builder.open(&file).map_err(failed);
     }
     let draft = file.with_extension("new");
     File::create(&draft).map_err(folder)?;
-    let database = Database::create(&draft).map_err(failed)?;
+    let database = builder.create(&draft).map_err(failed)?;
     fs::rename(&draft, &file).map_err(folder)?;
     disk::flush_folder(data_folder).map_err(folder)?;
     Ok(database)
