@@ -40,7 +40,7 @@ struct App {
     public_url: Arc<str>,
     body_max_bytes: usize,
     /// For files being sent.
-    memory: code_storage::Memory,
+    room: code_storage::Room,
 }
 
 /// All management APIs. Bodies of more than `body_max_bytes` are refused.
@@ -55,7 +55,7 @@ pub fn router(
         authenticator,
         public_url: public_url.into(),
         body_max_bytes,
-        memory: code_storage::Memory::default(),
+        room: code_storage::Room::default(),
     };
     Router::new()
         .merge(code_storage::routes())

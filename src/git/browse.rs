@@ -14,7 +14,7 @@ use gix_object::{Kind, TreeRefIter};
 use super::{
     commit,
     history::{ByTime, History},
-    packs::{PackSet, ReadError},
+    packs::{Content, PackSet, ReadError},
 };
 use crate::model::{ObjectId, RefSnapshot};
 
@@ -306,6 +306,16 @@ impl Browser {
         let mut bytes = Vec::new();
         self.history.reader().require(id, &mut bytes)?;
         Ok(bytes)
+    }
+
+    /// The bytes of a blob: in memory up to `held_max`, else in a file.
+    ///
+    /// # Errors
+    /// When it is missing, damaged, no blob, or the file can't be written.
+    pub fn content(&mut self, id: &oid, held_max: u64) -> Result<Content, ReadError> {
+        self.blob_size(id)?;
+        let location = self.history.packs().location_of(self.number(id)?);
+        self.history.reader().content(location, held_max)
     }
 
     /// How many bytes a blob has, without reading them.

@@ -11,6 +11,7 @@ pub mod archive;
 mod bits;
 pub mod browse;
 mod commit;
+mod deflate;
 pub mod diff;
 pub mod fetch;
 #[cfg(test)]
@@ -20,8 +21,9 @@ mod packs;
 mod patterns;
 pub mod receive;
 mod repository;
+mod scratch;
 
 pub use gix_object::Kind as ObjectKind;
-pub use packs::{Location, ObjectReader, OpenError, PackSet, ReadError};
+pub use packs::{Content, Location, ObjectReader, OpenError, PackSet, ReadError};
 pub use patterns::PatternsError;
 pub use repository::{Repositories, Repository, RepositoryError};

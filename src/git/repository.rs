@@ -21,6 +21,7 @@ use super::{
     fetch::VisibleSets,
     packs::{OpenError, Pack, PackSet, indices},
     receive::sweep,
+    scratch::Scratch,
 };
 use crate::{
     disk,
@@ -76,13 +77,15 @@ impl Repository {
     /// When the folder is not one, or a pack with an index can't be used.
     pub fn open(folder: &Path, format: ObjectFormat) -> Result<Self, OpenError> {
         let indices = indices(&folder.join("objects/pack"))?;
-        let packs = PackSet::open(format, &indices)?;
-        Ok(Self::of(folder, folder.join("incoming"), packs))
+        let incoming = folder.join("incoming");
+        let packs = PackSet::open(format, &indices)?.building_in(Scratch::of(incoming.clone()));
+        Ok(Self::of(folder, incoming, packs))
     }
 
     /// Opens the packs and loose objects of an ordinary repository: of its own `objects` folder,
     /// which comes first, and of those it borrows from. The commits in `shallow` have no parents
-    /// here. Packs under way lie in `incoming`.
+    /// here. Packs under way lie in `incoming`; large objects are built where the system keeps temporary
+    /// files, since who reads the folder need not be allowed to write there.
     ///
     /// Nobody keeps others from packing it anew meanwhile. What they move goes from loose objects into
     /// packs, so in that order it is met once at least; and a pack that vanishes between being listed

@@ -16,7 +16,7 @@ use std::{
 use super::{Hosting, HostingError, blocking};
 use crate::{
     git::{
-        self, ObjectKind, PackSet, ReadError,
+        self, Content, ObjectKind, PackSet, ReadError,
         browse::{Browser, CommitDetail, Listing, TreeEntry},
         fetch,
     },
@@ -248,12 +248,12 @@ impl Contents {
         }
     }
 
-    /// The bytes of a file.
+    /// The bytes of a file: in memory up to `held_max`, else in a file without a name.
     ///
     /// # Errors
-    /// When objects can't be read, or it has more than `bytes_max`.
-    pub fn bytes(&mut self, file: &File, bytes_max: u64) -> Result<Vec<u8>, HostingError> {
-        Ok(self.browser.blob(&file.id, bytes_max)?)
+    /// When objects can't be read or the file not be written.
+    pub fn bytes(&mut self, file: &File, held_max: u64) -> Result<Content, HostingError> {
+        Ok(self.browser.content(&file.id, held_max)?)
     }
 }
 

@@ -1,8 +1,9 @@
 //! The bytes of one file.
 //!
 //! Source: RFC 9110 for conditions and ranges (`preconditions` judges them).
-//! Bounds: [`FILE_BYTES_MAX`] a file, [`MEMORY_KIB`] for all that are being sent, [`WALK_MAX`]
-//! commits to find out when a file last changed.
+//! Bounds: [`FILE_BYTES_MAX`] a file; all that are being sent take [`MEMORY_KIB`] of memory, where they
+//! have up to [`HELD_BYTES`], and [`DISK_KIB`] of disk; [`WALK_MAX`] commits to find out when a file last
+//! changed.
 //! Invariant: a HEAD says exactly what the GET would, and neither it nor a 304 reads the bytes.
 
 use std::{io, sync::Arc, time::Duration};
@@ -24,6 +25,7 @@ use super::{
 };
 use crate::{
     api::{App, off_runtime, query::Query},
+    git::Content,
     hosting::{Contents, File},
     model::{Caller, ObjectId, Timestamp},
     policy::Fetch,
@@ -31,10 +33,14 @@ use crate::{
 
 /// Largest file that is served; larger ones are fetched with git.
 const FILE_BYTES_MAX: u64 = 256 << 20;
+/// Larger files are sent from the disk.
+const HELD_BYTES: u64 = 1 << 20;
 /// Memory that files being sent may take together.
-const MEMORY_KIB: usize = 512 << 10;
-/// Longest wait for that memory.
-const MEMORY_WAIT: Duration = Duration::from_secs(30);
+const MEMORY_KIB: usize = 64 << 10;
+/// Disk that files being sent may take together.
+const DISK_KIB: usize = 2 << 20;
+/// Longest wait for that room.
+const ROOM_WAIT: Duration = Duration::from_secs(30);
 /// Bytes handed to the connection at once.
 const CHUNK: usize = 64 << 10;
 const WALK_MAX: usize = 5_000;
@@ -42,22 +48,32 @@ const WALK_MAX: usize = 5_000;
 const BLOB_SHA: HeaderName = HeaderName::from_static("x-blob-sha");
 const LAST_COMMIT_SHA: HeaderName = HeaderName::from_static("x-last-commit-sha");
 
-/// Memory for files being sent.
+/// Room for files being sent.
 #[derive(Clone)]
-pub(in crate::api) struct Memory(Arc<Semaphore>);
+pub(in crate::api) struct Room {
+    memory: Arc<Semaphore>,
+    disk: Arc<Semaphore>,
+}
 
-impl Default for Memory {
+impl Default for Room {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MEMORY_KIB)))
+        Self {
+            memory: Arc::new(Semaphore::new(MEMORY_KIB)),
+            disk: Arc::new(Semaphore::new(DISK_KIB)),
+        }
     }
 }
 
-impl Memory {
-    /// Waits for room for so many bytes.
-    async fn room(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Error> {
+impl Room {
+    /// Waits for room for a file of so many bytes.
+    async fn wait(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Error> {
         let kib = u32::try_from(bytes.div_ceil(1024)).map_err(|_| Error::Busy)?;
-        let permit = Arc::clone(&self.0).acquire_many_owned(kib);
-        match tokio::time::timeout(MEMORY_WAIT, permit).await {
+        let room = match bytes <= HELD_BYTES {
+            true => &self.memory,
+            false => &self.disk,
+        };
+        let permit = Arc::clone(room).acquire_many_owned(kib);
+        match tokio::time::timeout(ROOM_WAIT, permit).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) | Err(_) => Err(Error::Busy),
         }
@@ -111,10 +127,10 @@ pub(super) async fn show(
         _ if status == StatusCode::NOT_MODIFIED || length == 0 => Body::empty(),
         Method::HEAD => Body::empty(),
         _ => {
-            let room = app.memory.room(size).await?;
+            let room = app.room.wait(size).await?;
             let file = found.file.clone();
-            let bytes = off_runtime(move || Ok::<_, Error>(contents.bytes(&file, FILE_BYTES_MAX)?));
-            body(Bytes::from(bytes.await?), first, length, room)?
+            let content = off_runtime(move || Ok::<_, Error>(contents.bytes(&file, HELD_BYTES)?));
+            body(content.await?, first, length, room)
         }
     };
     let mut response = Response::new(body);
@@ -191,19 +207,33 @@ fn value(text: &str) -> Result<HeaderValue, Error> {
     HeaderValue::from_str(text).map_err(|_| Error::Parameter(format!("{text:?} is no header")))
 }
 
+/// What is left to send of a file.
+struct Rest {
+    file: Arc<Content>,
+    at: u64,
+    end: u64,
+    _room: OwnedSemaphorePermit,
+}
+
 /// A part of a file in chunks; the room it takes is free again when the last one was taken.
-fn body(file: Bytes, first: u64, length: u64, room: OwnedSemaphorePermit) -> Result<Body, Error> {
-    let start = usize::try_from(first).map_err(|_| Error::Busy)?;
-    let length = usize::try_from(length).map_err(|_| Error::Busy)?;
-    let part = file.slice(start..start + length);
-    let chunks = stream::unfold((part, room), async |(mut left, room)| {
-        if left.is_empty() {
-            return None;
+fn body(file: Content, first: u64, length: u64, room: OwnedSemaphorePermit) -> Body {
+    let rest = Rest {
+        file: Arc::new(file),
+        at: first,
+        end: first + length,
+        _room: room,
+    };
+    let chunks = stream::try_unfold(rest, async |mut rest| {
+        let length = usize::try_from(rest.end - rest.at).map_or(CHUNK, |left| left.min(CHUNK));
+        if length == 0 {
+            return Ok::<_, io::Error>(None);
         }
-        let chunk = left.split_to(CHUNK.min(left.len()));
-        Some((Ok::<_, io::Error>(chunk), (left, room)))
+        let (file, at) = (Arc::clone(&rest.file), rest.at);
+        let chunk = tokio::task::spawn_blocking(move || file.part(at, length)).await??;
+        rest.at += length as u64;
+        Ok(Some((Bytes::from(chunk), rest)))
     });
-    Ok(Body::from_stream(chunks))
+    Body::from_stream(chunks)
 }
 
 #[cfg(test)]
@@ -214,16 +244,18 @@ mod tests {
 
     #[tokio::test]
     async fn room_is_held_until_the_last_byte_was_taken() {
-        let memory = Memory::default();
-        let room = memory.room(200_000).await.unwrap();
-        let free = memory.0.available_permits();
+        let room = Room::default();
+        let taken = room.wait(200_000).await.unwrap();
+        let free = room.memory.available_permits();
         assert_eq!(free, MEMORY_KIB - 196);
-        let file = Bytes::from(vec![7; 200_000]);
-        let body = body(file, 1, 199_998, room).unwrap();
-        assert_eq!(memory.0.available_permits(), free);
+        let file = Content::Held(vec![7; 200_000]);
+        let body = body(file, 1, 199_998, taken);
+        assert_eq!(room.memory.available_permits(), free);
         let read = body.collect().await.unwrap().to_bytes();
         assert_eq!(read, vec![7; 199_998]);
-        assert_eq!(memory.0.available_permits(), MEMORY_KIB);
+        assert_eq!(room.memory.available_permits(), MEMORY_KIB);
+        let _large = room.wait(HELD_BYTES + 1).await.unwrap();
+        assert_eq!(room.disk.available_permits(), DISK_KIB - 1025);
     }
 
     #[test]

@@ -24,7 +24,7 @@ mod repositories;
 mod revision;
 mod target;
 
-pub(super) use content::Memory;
+pub(super) use content::Room;
 
 /// Items of a page when nobody asks for another number.
 const PAGE_DEFAULT: usize = 20;

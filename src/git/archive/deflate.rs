@@ -5,15 +5,13 @@
 //! Bounds: [`PIECE_BYTES`] of output at a time.
 //! Not here: what is compressed.
 
-use gix_zlib::{
-    Compression, Status,
-    stream::deflate::{Compress, FlushCompress},
+use gix_zlib::Compression;
+
+use crate::git::{
+    deflate::{Deflater, PIECE_BYTES},
+    fetch::Stopped,
 };
 
-use crate::git::fetch::Stopped;
-
-/// Bytes of output handed on at once.
-const PIECE_BYTES: usize = 32 << 10;
 /// Bytes of a zlib stream before the data.
 const HEAD_BYTES: usize = 2;
 /// Bytes of a zlib stream after the data.
@@ -24,8 +22,12 @@ pub(super) type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), Stopped>;
 
 /// Compresses one stream after another.
 pub(super) struct Deflate {
-    compress: Compress,
-    piece: Vec<u8>,
+    deflater: Deflater,
+    wrapping: Wrapping,
+}
+
+/// What is taken off a stream.
+struct Wrapping {
     /// Bytes of the head that were not seen yet.
     head: usize,
     /// The last bytes so far, which may be the tail.
@@ -35,56 +37,43 @@ pub(super) struct Deflate {
 impl Deflate {
     pub(super) fn new(level: Compression) -> Self {
         Self {
-            compress: Compress::new(level),
-            piece: vec![0; PIECE_BYTES],
-            head: HEAD_BYTES,
-            held: Vec::new(),
+            deflater: Deflater::new(level),
+            wrapping: Wrapping {
+                head: HEAD_BYTES,
+                held: Vec::new(),
+            },
         }
     }
 
     /// Takes more of the stream.
-    pub(super) fn write(&mut self, mut bytes: &[u8], sink: Sink<'_>) -> Result<(), Stopped> {
-        while !bytes.is_empty() {
-            let (used, _) = self.step(bytes, FlushCompress::None, sink)?;
-            bytes = &bytes[used..];
-        }
-        Ok(())
+    pub(super) fn write(&mut self, bytes: &[u8], sink: Sink<'_>) -> Result<(), Stopped> {
+        let wrapping = &mut self.wrapping;
+        self.deflater
+            .write(bytes, &mut |piece| wrapping.take_off(piece, sink))
     }
 
     /// Ends the stream; the next bytes begin another.
     pub(super) fn finish(&mut self, sink: Sink<'_>) -> Result<(), Stopped> {
-        while self.step(&[], FlushCompress::Finish, sink)?.1 != Status::StreamEnd {}
-        self.compress.reset();
-        self.head = HEAD_BYTES;
-        self.held.clear();
+        let wrapping = &mut self.wrapping;
+        self.deflater
+            .finish(&mut |piece| wrapping.take_off(piece, sink))?;
+        self.wrapping.head = HEAD_BYTES;
+        self.wrapping.held.clear();
         Ok(())
     }
+}
 
-    fn step(
-        &mut self,
-        bytes: &[u8],
-        flush: FlushCompress,
-        sink: Sink<'_>,
-    ) -> Result<(usize, Status), Stopped> {
-        let (before_in, before_out) = (self.compress.total_in(), self.compress.total_out());
-        let status = self
-            .compress
-            .compress(bytes, &mut self.piece, flush)
-            .expect("the compressor is used as it is meant to be");
-        let difference = |now: u64, before: u64| {
-            usize::try_from(now - before).expect("no more than the slices are long")
-        };
-        let used = difference(self.compress.total_in(), before_in);
-        let made = difference(self.compress.total_out(), before_out);
-        let skipped = self.head.min(made);
+impl Wrapping {
+    fn take_off(&mut self, piece: &[u8], sink: Sink<'_>) -> Result<(), Stopped> {
+        let skipped = self.head.min(piece.len());
         self.head -= skipped;
-        self.held.extend_from_slice(&self.piece[skipped..made]);
+        self.held.extend_from_slice(&piece[skipped..]);
         let ready = self.held.len().saturating_sub(TAIL_BYTES);
         if ready > 0 {
             sink(&self.held[..ready])?;
             self.held.drain(..ready);
         }
-        Ok((used, status))
+        Ok(())
     }
 }
 

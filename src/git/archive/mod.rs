@@ -361,8 +361,11 @@ impl Walk<'_, '_> {
         }
         (self.listed)(&path);
         let (reader, buffer) = (&mut self.reader, &mut self.buffer);
-        let mut pour =
-            |take: &mut dyn FnMut(&[u8]) -> Result<(), ArchiveError>| reader.pour(id, buffer, take);
+        let location = reader.packs().locate(id);
+        let location = location.ok_or_else(|| ReadError::Missing(id.to_owned()))?;
+        let mut pour = |take: &mut dyn FnMut(&[u8]) -> Result<(), ArchiveError>| {
+            reader.pour(location, buffer, take)
+        };
         let entry = Entry {
             id,
             path: &path,

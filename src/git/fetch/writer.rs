@@ -1,8 +1,9 @@
 //! Turns a set of objects into the bytes of a pack.
 //!
 //! Source: gitformat-pack(5).
-//! Bounds: an object that must be deflated anew is in memory whole; 16 bytes for each object of the
-//! pack being copied and for each place where the distance between entries changes.
+//! Bounds: an object that must be deflated anew is in memory up to [`HELD_BYTES`], else it is built in a
+//! file and deflated from there; 16 bytes for each object of the pack being copied and for each place
+//! where the distance between entries changes.
 //! Invariant: the head's count is exact. A delta is sent as a delta only if its base is in the pack,
 //! or, in a thin pack, if the client has the base. Objects for which deltas are searched go first and
 //! stand on each other in that order; deltas that are sent as they are stored stand on those or on
@@ -12,10 +13,7 @@
 use std::{collections::HashMap, hash::BuildHasherDefault, sync::Arc};
 
 use gix_object::Kind;
-use gix_zlib::{
-    Status,
-    stream::deflate::{Compress, FlushCompress},
-};
+use gix_zlib::Compression;
 
 use super::{
     Progress,
@@ -27,7 +25,8 @@ use super::{
 use crate::git::{
     Location,
     bits::Bits,
-    packs::{Entry, KeyHasher, ObjectReader, Pack, PackSet, ReadError, Stored},
+    deflate::Deflater,
+    packs::{Entry, HELD_BYTES, KeyHasher, ObjectReader, Pack, PackSet, ReadError, Stored},
 };
 
 /// Progress is told each time this many objects were written.
@@ -53,7 +52,7 @@ pub(super) struct Writer<'a> {
     offsets_ahead: HashMap<u32, u64, BuildHasherDefault<KeyHasher>>,
     reader: Option<ObjectReader>,
     /// Made when first needed: it takes hundreds of kilobytes, and most clones need none.
-    compress: Option<Compress>,
+    deflater: Option<Deflater>,
     object: Vec<u8>,
     deflated: Vec<u8>,
     head: Vec<u8>,
@@ -96,7 +95,7 @@ impl<'a> Writer<'a> {
             progress,
             written: 0,
             reader: None,
-            compress: None,
+            deflater: None,
             object: Vec::new(),
             deflated: Vec::new(),
             head: Vec::new(),
@@ -176,8 +175,7 @@ impl<'a> Writer<'a> {
                     self.head.extend_from_slice(packs.id_of(number).as_bytes());
                 }
             }
-            deflate(&mut self.compress, delta, &mut self.deflated)
-                .ok_or_else(|| packs_damaged(&packs, found.location))?;
+            deflater(&mut self.deflater).whole(delta, &mut self.deflated);
             let length = (self.head.len() + self.deflated.len()) as u64;
             if found.unusable || length < end - offset {
                 self.output.put(&self.head)?;
@@ -188,8 +186,7 @@ impl<'a> Writer<'a> {
         if found.unusable {
             return self.put_whole(found.location, reader);
         }
-        self.output.put(pack.bytes(offset..end)?)?;
-        Ok(())
+        self.put_run(pack, Some(Run { start: offset, end }))
     }
 
     /// How far back a base begins, if it may be told so.
@@ -259,7 +256,7 @@ impl<'a> Writer<'a> {
             }
             match self.sent(at, pack, offset, &entry, shift)? {
                 Sent::AsItLies => match &mut run {
-                    Some(run) if run.end == offset => run.end = entry_end,
+                    Some(run) if run.end == offset && pack.is_dense() => run.end = entry_end,
                     _ => {
                         self.put_run(pack, run.take())?;
                         run = Some(Run {
@@ -310,7 +307,7 @@ impl<'a> Writer<'a> {
         let (all, before) = (u64::from(pack.object_count()), self.written);
         while start < end {
             let stop = end.min(start + STRIDE);
-            self.output.put(pack.bytes(start..stop)?)?;
+            self.put_run(pack, Some(Run { start, end: stop }))?;
             let share = all * (stop - super::PACK_HEAD_BYTES) / (end - super::PACK_HEAD_BYTES);
             (self.progress)(Progress::Writing(before + share));
             start = stop;
@@ -379,10 +376,11 @@ impl<'a> Writer<'a> {
     }
 
     fn put_run(&mut self, pack: &Pack, run: Option<Run>) -> Result<(), WriteError> {
-        if let Some(run) = run {
-            self.output.put(pack.bytes(run.start..run.end)?)?;
-        }
-        Ok(())
+        let Some(run) = run else {
+            return Ok(());
+        };
+        let output = &mut self.output;
+        pack.pass(run.start..run.end, &mut |piece| Ok(output.put(piece)?))
     }
 
     fn put_whole(
@@ -390,18 +388,26 @@ impl<'a> Writer<'a> {
         location: Location,
         reader: &mut ObjectReader,
     ) -> Result<(), WriteError> {
-        let kind = match reader.read(location, &mut self.object)? {
+        let size = reader.size_at(location)?;
+        let kind = match reader.kind_at(location)? {
             Kind::Commit => 1,
             Kind::Tree => 2,
             Kind::Blob => 3,
             Kind::Tag => 4,
         };
-        self.set_head(kind, self.object.len() as u64);
-        deflate(&mut self.compress, &self.object, &mut self.deflated)
-            .ok_or_else(|| packs_damaged(&self.packs, location))?;
+        self.set_head(kind, size);
         self.output.put(&self.head)?;
-        self.output.put(&self.deflated)?;
-        Ok(())
+        let deflater = deflater(&mut self.deflater);
+        let output = &mut self.output;
+        let mut put = |piece: &[u8]| Ok::<_, WriteError>(output.put(piece)?);
+        if size > HELD_BYTES {
+            let mut deflate = |piece: &[u8]| deflater.write(piece, &mut put);
+            reader.pour(location, &mut self.object, &mut deflate)?;
+            return deflater.finish(&mut put);
+        }
+        reader.read(location, &mut self.object)?;
+        deflater.whole(&self.object, &mut self.deflated);
+        put(&self.deflated)
     }
 
     fn count(&mut self, objects: u64) {
@@ -410,12 +416,6 @@ impl<'a> Writer<'a> {
             (self.progress)(Progress::Writing(self.written));
         }
     }
-}
-
-fn packs_damaged(packs: &PackSet, location: Location) -> ReadError {
-    packs
-        .pack(location.pack)
-        .damaged(location.offset, "object does not deflate")
 }
 
 const NO_ENTRY: &str = "base is no entry of the pack";
@@ -440,20 +440,6 @@ fn base_number(
     Some(packs.number(pack.id_at(position)).unwrap_or(number))
 }
 
-/// Replaces `output` by `input` deflated.
-fn deflate(compress: &mut Option<Compress>, input: &[u8], output: &mut Vec<u8>) -> Option<()> {
-    let compress = compress.get_or_insert_with(|| {
-        let level = gix_zlib::Compression::new(DEFLATE_LEVEL).unwrap_or_default();
-        Compress::new(level)
-    });
-    // Incompressible input grows by 5 bytes for every 16 KiB at most, besides head and trailer.
-    let length = input.len();
-    output.resize(length + length / 1024 + 64, 0);
-    compress.reset();
-    let status = compress
-        .compress(input, output, FlushCompress::Finish)
-        .ok()?;
-    let written = usize::try_from(compress.total_out()).ok()?;
-    output.truncate(written);
-    (status == Status::StreamEnd).then_some(())
+fn deflater(made: &mut Option<Deflater>) -> &mut Deflater {
+    made.get_or_insert_with(|| Deflater::new(Compression::new(DEFLATE_LEVEL).unwrap_or_default()))
 }

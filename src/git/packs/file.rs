@@ -1,11 +1,18 @@
 //! A pack file and its index: mapped when they are large, read when they are small.
 //!
 //! Source: Linux allows a process 65,530 maps (`vm.max_map_count`), and each map takes whole pages.
-//! Bounds: [`READ_BYTES_MAX`] of memory for a pair that is read; two maps for one that is not.
+//! Bounds: [`READ_BYTES_MAX`] of memory for a pair that is read; two maps for one that is not. What is
+//! looked at through a map counts as memory, so stretches of [`STRETCH_BYTES_MIN`] are read instead.
 //! Invariant: the files never change while open; they may be deleted, the bytes stay.
 //! Not here: what the bytes mean (`pack`), and objects that lie in no pack (`loose`).
 
-use std::{fs, ops::Range, path::Path};
+use std::{
+    fs::{self, File},
+    io,
+    ops::Range,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
+    path::Path,
+};
 
 use gix_hash::{Kind, oid};
 use gix_pack::{data, index};
@@ -15,14 +22,62 @@ use super::{OpenError, loose::Loose};
 /// Pairs of no more bytes than this are read.
 const READ_BYTES_MAX: u64 = 64 << 10;
 
+/// A stretch of a mapped file that is at least so long is read.
+const STRETCH_BYTES_MIN: u64 = 1 << 20;
+
 /// The two files of a pack, or what stands for them.
 pub(super) enum Files {
     /// Seen through maps.
-    Mapped(data::File, index::File),
+    Mapped(Mapped, index::File),
     /// In memory.
     Read(data::File<Box<[u8]>>, index::File<Box<[u8]>>),
     /// No files at all, but loose objects.
     Loose(Loose),
+}
+
+/// A pack file seen through a map.
+pub(super) struct Mapped {
+    pack: data::File,
+    /// Device and number of the file, which nobody else gets while it is mapped.
+    identity: Option<(u64, u64)>,
+}
+
+impl Mapped {
+    fn open(path: &Path, hash: Kind) -> Result<Self, OpenError> {
+        let before = identity(fs::metadata(path));
+        let pack = data::File::at(path, hash).map_err(unusable(path))?;
+        // Who packs a plain folder anew may have put another file in its place meanwhile.
+        let identity = before.filter(|_| before == identity(fs::metadata(path)));
+        Ok(Self { pack, identity })
+    }
+
+    /// The same file to be read, unless another is in its place by now or none.
+    fn file(&self) -> Option<File> {
+        let file = File::open(self.pack.path()).ok()?;
+        let known = self.identity.is_some() && self.identity == identity(file.metadata());
+        known.then_some(file)
+    }
+}
+
+fn identity(metadata: io::Result<fs::Metadata>) -> Option<(u64, u64)> {
+    metadata.ok().map(|file| (file.dev(), file.ino()))
+}
+
+/// A file to be read instead of being looked at through a map.
+pub(super) struct Stretch {
+    /// The file.
+    pub(super) file: File,
+    /// Where the pack begins in it.
+    pub(super) begin: i64,
+}
+
+impl Stretch {
+    /// Fills `piece` with the bytes at `offset` of the pack.
+    pub(super) fn read(&self, offset: u64, piece: &mut [u8]) -> io::Result<()> {
+        let at = offset.checked_add_signed(self.begin);
+        let at = at.ok_or(io::ErrorKind::UnexpectedEof)?;
+        self.file.read_exact_at(piece, at)
+    }
 }
 
 impl Files {
@@ -32,7 +87,7 @@ impl Files {
         let bytes = length(index_path)?.saturating_add(length(pack_path)?);
         if bytes > READ_BYTES_MAX {
             let index = index::File::at(index_path, hash).map_err(unusable(index_path))?;
-            let pack = data::File::at(pack_path, hash).map_err(unusable(pack_path))?;
+            let pack = Mapped::open(pack_path, hash)?;
             return Ok(Self::Mapped(pack, index));
         }
         let index = index::File::from_data(read(index_path)?, index_path.to_owned(), hash)
@@ -45,7 +100,7 @@ impl Files {
     /// Objects by the head of the pack and by the index.
     pub(super) fn object_counts(&self) -> (u32, u32) {
         match self {
-            Self::Mapped(pack, index) => (pack.num_objects(), index.num_objects()),
+            Self::Mapped(Mapped { pack, .. }, index) => (pack.num_objects(), index.num_objects()),
             Self::Read(pack, index) => (pack.num_objects(), index.num_objects()),
             Self::Loose(loose) => (loose.count(), loose.count()),
         }
@@ -61,7 +116,7 @@ impl Files {
 
     pub(super) fn hash(&self) -> Kind {
         match self {
-            Self::Mapped(pack, _) => pack.object_hash(),
+            Self::Mapped(Mapped { pack, .. }, _) => pack.object_hash(),
             Self::Read(pack, _) => pack.object_hash(),
             Self::Loose(loose) => loose.hash(),
         }
@@ -70,7 +125,7 @@ impl Files {
     /// The place behind the last entry.
     pub(super) fn end(&self) -> u64 {
         match self {
-            Self::Mapped(pack, _) => pack.pack_end() as u64,
+            Self::Mapped(Mapped { pack, .. }, _) => pack.pack_end() as u64,
             Self::Read(pack, _) => pack.pack_end() as u64,
             Self::Loose(_) => Loose::end(),
         }
@@ -91,9 +146,21 @@ impl Files {
 
     pub(super) fn bytes(&self, range: Range<u64>) -> Option<&[u8]> {
         match self {
-            Self::Mapped(pack, _) => pack.entry_slice(range),
+            Self::Mapped(Mapped { pack, .. }, _) => pack.entry_slice(range),
             Self::Read(pack, _) => pack.entry_slice(range),
             Self::Loose(loose) => loose.bytes(range),
+        }
+    }
+
+    /// How to read so many bytes from `start` on, if they had better not be looked at through a map.
+    pub(super) fn stretch(&self, start: u64, length: u64) -> Option<Stretch> {
+        if length < STRETCH_BYTES_MIN {
+            return None;
+        }
+        match self {
+            Self::Mapped(mapped, _) => mapped.file().map(|file| Stretch { file, begin: 0 }),
+            Self::Read(..) => None,
+            Self::Loose(loose) => loose.stretch(start),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The loose objects of a plain folder, seen as one pack.
 //!
 //! Source: gitrepository-layout(5), `objects/[0-9a-f][0-9a-f]`; gitformat-pack(5) for the entries.
-//! Bounds: 40 bytes an object, besides the entries that were asked for: [`HELD_BYTES`] of those and
+//! Bounds: 40 bytes an object, besides the entries that were asked for: [`ENTRIES_BYTES`] of those and
 //! 64 KiB each are kept in memory, the others in temporary files without a name.
 //! Invariant: the entry of position `n` begins at `n *` [`STRIDE`] and is made, from the object's
 //! file, when first asked for; then it stays, whatever becomes of the file.
@@ -22,7 +22,7 @@ use gix_hash::{Kind, ObjectId, oid};
 use gix_pack::data;
 use gix_zlib::{Compression, Decompress, stream};
 
-use super::{ObjectReader, PackSet, indices};
+use super::{HELD_BYTES, ObjectReader, PackSet, file::Stretch, indices};
 use crate::model::ObjectFormat;
 
 /// Between the beginnings of two entries: more than the head of any has. Reading may begin within a
@@ -32,7 +32,7 @@ const STRIDE: u64 = 64;
 /// Behind every entry, however long.
 const END: u64 = u64::MAX >> 1;
 /// Entries in memory, together.
-const HELD_BYTES: usize = 64 << 20;
+const ENTRIES_BYTES: usize = 64 << 20;
 /// An entry up to this size is kept in memory in any case, since a map costs more.
 const SMALL_BYTES: usize = 64 << 10;
 /// An entry beyond this size is not kept in memory in any case.
@@ -58,7 +58,7 @@ pub(super) struct Loose {
 /// An entry as a pack would hold it.
 enum EntryBytes {
     Memory(Box<[u8]>),
-    Mapped(data::File),
+    Mapped(data::File, File),
 }
 
 impl Loose {
@@ -141,7 +141,28 @@ impl Loose {
         Some(offset + entry.len() as u64)
     }
 
+    /// How to read what lies behind `start` in its entry, if that is in a file.
+    pub(super) fn stretch(&self, start: u64) -> Option<Stretch> {
+        let EntryBytes::Mapped(_, file) = self.made(usize::try_from(start / STRIDE).ok()?)? else {
+            return None;
+        };
+        let begin = PACK_HEAD.len() as u64;
+        Some(Stretch {
+            file: file.try_clone().ok()?,
+            begin: begin.checked_signed_diff(start - start % STRIDE)?,
+        })
+    }
+
     fn entry(&self, position: usize) -> Option<&[u8]> {
+        match self.made(position)? {
+            EntryBytes::Memory(bytes) => Some(bytes),
+            EntryBytes::Mapped(pack, _) => {
+                pack.entry_slice(PACK_HEAD.len() as u64..pack.pack_end() as u64)
+            }
+        }
+    }
+
+    fn made(&self, position: usize) -> Option<&EntryBytes> {
         let made = self
             .entries
             .get(position)?
@@ -152,12 +173,7 @@ impl Loose {
                     None
                 }
             });
-        match made.as_ref()? {
-            EntryBytes::Memory(bytes) => Some(bytes),
-            EntryBytes::Mapped(pack) => {
-                pack.entry_slice(PACK_HEAD.len() as u64..pack.pack_end() as u64)
-            }
-        }
+        made.as_ref()
     }
 
     /// Makes an entry out of the object's file: the same content with a head of another form, which
@@ -217,19 +233,21 @@ impl Loose {
         };
         *packed = Some(Arc::clone(&packs));
         drop(packed);
-        let mut content = Vec::new();
-        let found = ObjectReader::new(packs).find(id, &mut content);
-        let kind = match found.map_err(io::Error::other)?.ok_or(gone)?.kind {
+        let mut reader = ObjectReader::new(packs);
+        let location = reader.packs().locate(id).ok_or(gone)?;
+        let kind = match reader.kind_at(location).map_err(io::Error::other)? {
             gix_object::Kind::Commit => 1,
             gix_object::Kind::Tree => 2,
             gix_object::Kind::Blob => 3,
             gix_object::Kind::Tag => 4,
         };
+        let content = reader.content(location, HELD_BYTES);
+        let content = content.map_err(io::Error::other)?;
         let mut sink = Sink::Memory(Vec::new());
-        sink.put_head(kind, content.len() as u64)?;
+        sink.put_head(kind, content.length())?;
         let level = Compression::new(DEFLATE_LEVEL).unwrap_or_default();
         let mut deflate = stream::deflate::Write::new(sink, level);
-        deflate.write_all(&content)?;
+        io::copy(&mut *content.reader()?, &mut deflate)?;
         deflate.flush()?;
         self.keep(deflate.into_inner())
     }
@@ -239,7 +257,7 @@ impl Loose {
             Sink::Memory(bytes) => {
                 let length = bytes.len();
                 if length <= SMALL_BYTES
-                    || self.held.load(Ordering::Relaxed).saturating_add(length) <= HELD_BYTES
+                    || self.held.load(Ordering::Relaxed).saturating_add(length) <= ENTRIES_BYTES
                 {
                     self.held.fetch_add(length, Ordering::Relaxed);
                     return Ok(EntryBytes::Memory(bytes.into_boxed_slice()));
@@ -255,10 +273,9 @@ impl Loose {
         };
         file.write_all(self.format.kind().null().as_slice())?;
         file.flush()?;
-        // The map outlives the file's name, which goes with `file`.
-        data::File::at(file.path(), self.format.kind())
-            .map(EntryBytes::Mapped)
-            .map_err(io::Error::other)
+        // Map and file outlive the name, which goes with `file`.
+        let map = data::File::at(file.path(), self.format.kind()).map_err(io::Error::other)?;
+        Ok(EntryBytes::Mapped(map, file.into_file()))
     }
 }
 

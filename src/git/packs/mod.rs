@@ -8,6 +8,7 @@
 //! Not here: which packs exist on disk (`repository`), what the objects mean.
 
 mod cache;
+mod content;
 pub(crate) mod delta;
 mod file;
 mod loose;
@@ -25,6 +26,8 @@ use std::{
 use gix_hash::oid;
 
 pub(crate) use cache::{Cache, KeyHasher};
+pub use content::Content;
+pub(crate) use content::{HELD_BYTES, Sink, build, result_size};
 pub(crate) use delta::{Instruction, instructions};
 pub(crate) use pack::{Entry, Pack, Stored};
 pub use pack::{OpenError, ReadError};
@@ -32,6 +35,7 @@ pub use reader::ObjectReader;
 pub(crate) use reader::{DELTA_CHAIN_MAX, Inflater};
 use run::Run;
 
+use super::scratch::Scratch;
 use crate::model::{ObjectFormat, ObjectId};
 
 /// Where the bytes of an object lie.
@@ -55,6 +59,7 @@ pub struct PackSet {
     runs: Vec<Arc<Run>>,
     /// Numbers of the commits whose parents are not here, ascending; almost always none.
     cut: Vec<u32>,
+    scratch: Scratch,
 }
 
 impl PackSet {
@@ -72,7 +77,18 @@ impl PackSet {
             first_numbers: vec![0],
             runs: Vec::new(),
             cut: Vec::new(),
+            scratch: Scratch::of_system(),
         }
+    }
+
+    /// The same set, whose large objects are built in files of this folder.
+    pub(crate) fn building_in(self, scratch: Scratch) -> Self {
+        Self { scratch, ..self }
+    }
+
+    /// Where large objects are built.
+    pub(crate) fn scratch(&self) -> &Scratch {
+        &self.scratch
     }
 
     /// Opens each pack by the path of its index, the ones with most objects first.
@@ -117,6 +133,7 @@ impl PackSet {
             first_numbers: self.first_numbers.clone(),
             runs: self.runs.clone(),
             cut: self.cut.clone(),
+            scratch: self.scratch.clone(),
         };
         set.push(Arc::new(pack))?;
         Ok(set)

@@ -20,6 +20,9 @@ use super::{
 };
 use crate::model::{ObjectFormat, ObjectId};
 
+/// Bytes of a long stretch that are in memory at a time.
+const STRETCH_BYTES: usize = 128 << 10;
+
 /// Why the packs of a repository can't be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -80,6 +83,9 @@ pub enum ReadError {
         /// Bytes allowed.
         max: u64,
     },
+    /// A large object can't be built in a file.
+    #[error("cannot build a large object in a file: {0}")]
+    Scratch(std::io::ErrorKind),
     /// Its trees hold each other so that a walk of all paths would not end in reasonable time.
     #[error("folders hold each other at too many paths for a filter that judges by path")]
     TooManyPaths,
@@ -204,6 +210,32 @@ impl Pack {
         self.files
             .bytes(range)
             .ok_or_else(|| self.damaged(start, "entry reaches beyond the file"))
+    }
+
+    /// Hands these bytes of the file on, in order: a long stretch through a buffer, since what is seen
+    /// through a map counts as memory of the process.
+    pub(crate) fn pass<E: From<ReadError>>(
+        &self,
+        range: std::ops::Range<u64>,
+        each: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let length = range.end.saturating_sub(range.start);
+        let Some(stretch) = self.files.stretch(range.start, length) else {
+            return each(self.bytes(range)?);
+        };
+        let mut buffer = vec![0; STRETCH_BYTES];
+        let mut at = range.start;
+        while at < range.end {
+            let wanted = usize::try_from(range.end - at)
+                .map_or(STRETCH_BYTES, |left| left.min(STRETCH_BYTES));
+            let piece = &mut buffer[..wanted];
+            stretch
+                .read(at, piece)
+                .map_err(|_| self.damaged(at, "entry reaches beyond the file"))?;
+            each(piece)?;
+            at += wanted as u64;
+        }
+        Ok(())
     }
 
     /// The first byte behind the last entry.

@@ -1,24 +1,30 @@
 //! Reads objects out of a pack set: inflates entries and applies chains of deltas.
 //!
 //! Bounds: [`ObjectReader::CACHE_BYTES`] of bases are remembered; an object of more than
-//! [`ObjectReader::OBJECT_BYTES_MAX`] is refused; a chain is at most [`DELTA_CHAIN_MAX`] long.
+//! [`ObjectReader::OBJECT_BYTES_MAX`] is refused where it is to be held or made by deltas; what it is
+//! made from is held up to [`HELD_BYTES`], else in files; a chain is at most [`DELTA_CHAIN_MAX`] long.
 //! Invariant: what is returned was read from the snapshot of packs that the reader began with.
 
-use std::sync::Arc;
+use std::{
+    io::{self, BufRead as _},
+    sync::Arc,
+};
 
 use gix_hash::oid;
 use gix_object::{Data, Kind};
 use gix_zlib::{Decompress, FlushDecompress, Status};
 
-use super::{Cache, Entry, Location, Pack, PackSet, ReadError, Stored, delta};
+use super::{
+    Cache, Content, Entry, HELD_BYTES, Location, Pack, PackSet, ReadError, Sink, Stored, content,
+    delta,
+};
 #[cfg(test)]
 use crate::model::ObjectId;
 
 /// Most deltas between an object and the whole entry it is made from; git writes at most 4,095.
 pub(crate) const DELTA_CHAIN_MAX: usize = 4_095;
 
-/// Bytes of an object handed on at once.
-const PIECE_BYTES: usize = 64 << 10;
+const BROKEN_DELTA: &str = "delta does not fit its base";
 
 /// Inflates entries; owns the decoder, which is costly to make and free to use again.
 #[derive(Default)]
@@ -35,13 +41,8 @@ impl Inflater {
         entry: &Entry,
         output: &mut Vec<u8>,
     ) -> Result<(), ReadError> {
-        let size = usize::try_from(entry.size)
-            .ok()
-            .filter(|size| *size as u64 <= ObjectReader::OBJECT_BYTES_MAX)
-            .ok_or(ReadError::TooLarge {
-                size: entry.size,
-                max: ObjectReader::OBJECT_BYTES_MAX,
-            })?;
+        ObjectReader::bound(entry.size)?;
+        let size = usize::try_from(entry.size).expect("it is below the bound");
         let input = pack.bytes(entry.data_offset..pack.end())?;
         // A byte deflates to no less than a thousandth of itself, so that a head that lies can't
         // make us reserve more than a thousand times what is there.
@@ -70,6 +71,57 @@ impl Inflater {
         match self.state.prefix(input, output) {
             Ok((_, _, written)) => Ok(written),
             Err(_) => Err(pack.damaged(offset, "entry does not inflate")),
+        }
+    }
+
+    /// Hands the inflated bytes of the entry at `offset` on piece by piece.
+    fn pieces<E: From<ReadError>>(
+        pack: &Pack,
+        offset: u64,
+        entry: &Entry,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        /// Why no more of the file is wanted.
+        enum Stop<E> {
+            Ended,
+            Failed(E),
+        }
+        impl<E: From<ReadError>> From<ReadError> for Stop<E> {
+            fn from(error: ReadError) -> Self {
+                Self::Failed(error.into())
+            }
+        }
+        let broken = || pack.damaged(offset, "entry does not inflate");
+        let mut state = Decompress::new();
+        let mut buffer = vec![0; content::PIECE_BYTES];
+        let end = pack.entry_end(offset, pack.end());
+        let stopped = pack.pass::<Stop<E>>(entry.data_offset..end, &mut |mut input| {
+            loop {
+                let (before_in, before_out) = (state.total_in(), state.total_out());
+                let status = state
+                    .decompress(input, &mut buffer, FlushDecompress::None)
+                    .map_err(|_| broken())?;
+                let difference = |now: u64, before: u64| usize::try_from(now - before);
+                let used = difference(state.total_in(), before_in).map_err(|_| broken())?;
+                let made = difference(state.total_out(), before_out).map_err(|_| broken())?;
+                input = &input[used..];
+                take(&buffer[..made]).map_err(Stop::Failed)?;
+                if status == Status::StreamEnd {
+                    return Err(Stop::Ended);
+                }
+                if used == 0 && made == 0 {
+                    return Ok(());
+                }
+            }
+        });
+        match stopped {
+            Ok(()) => Err(broken().into()),
+            Err(Stop::Failed(error)) => Err(error),
+            Err(Stop::Ended) if state.total_out() == entry.size => Ok(()),
+            Err(Stop::Ended) => {
+                let reason = "entry has another size than its head says";
+                Err(pack.damaged(offset, reason).into())
+            }
         }
     }
 }
@@ -221,10 +273,16 @@ impl ObjectReader {
                     self.inflater.whole(pack, offset, &entry, buffer)?;
                     return Ok(kind);
                 }
+                if entry.size > HELD_BYTES {
+                    return self.read_large(location, kind, buffer);
+                }
                 let mut bytes = Vec::new();
                 self.inflater.whole(pack, offset, &entry, &mut bytes)?;
                 break self.remember(location.pack, offset, bytes);
             };
+            if entry.size > HELD_BYTES {
+                return self.read_large(location, kind, buffer);
+            }
             self.chain.push((offset, entry));
             offset = next;
         };
@@ -232,13 +290,11 @@ impl ObjectReader {
             self.inflater.whole(pack, offset, &entry, &mut self.delta)?;
             let (_, size, _) = delta::instructions(&self.delta)
                 .ok_or_else(|| pack.damaged(offset, "delta has no valid head"))?;
-            if size as u64 > Self::OBJECT_BYTES_MAX {
-                return Err(ReadError::TooLarge {
-                    size: size as u64,
-                    max: Self::OBJECT_BYTES_MAX,
-                });
-            }
+            Self::bound(size as u64)?;
             let last = self.chain.is_empty();
+            if !last && size as u64 > HELD_BYTES {
+                return self.read_large(location, kind, buffer);
+            }
             let mut bytes = if last {
                 std::mem::take(buffer)
             } else {
@@ -246,7 +302,7 @@ impl ObjectReader {
             };
             bytes.clear();
             delta::apply(&base, &self.delta, &mut bytes)
-                .ok_or_else(|| pack.damaged(offset, "delta does not fit its base"))?;
+                .ok_or_else(|| pack.damaged(offset, BROKEN_DELTA))?;
             if last {
                 *buffer = bytes;
                 return Ok(kind);
@@ -258,53 +314,116 @@ impl ObjectReader {
         Ok(kind)
     }
 
-    /// Hands on the bytes of an object: one that is stored whole in pieces of [`PIECE_BYTES`], so that
-    /// it is never held.
+    /// As [`Self::read`], for an object that is made from something large.
+    fn read_large(
+        &mut self,
+        location: Location,
+        kind: Kind,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Kind, ReadError> {
+        let content = self.content(location, HELD_BYTES)?;
+        buffer.clear();
+        pour_content(&content, &mut |piece| {
+            buffer.extend_from_slice(piece);
+            Ok::<_, ReadError>(())
+        })?;
+        Ok(kind)
+    }
+
+    /// The bytes of an object: in memory up to `held_max`, else in a file. Nothing is remembered of what
+    /// it is made from.
     ///
     /// # Errors
-    /// When it is missing, damaged, or too large a delta; or what `take` fails with.
+    /// When the pack is damaged, a delta makes too large an object, or a file can't be written.
+    pub(crate) fn content(
+        &mut self,
+        location: Location,
+        held_max: u64,
+    ) -> Result<Content, ReadError> {
+        let packs = Arc::clone(&self.packs);
+        let pack = packs.pack(location.pack);
+        let (mut chain, mut offset) = (Vec::new(), location.offset);
+        let mut content = loop {
+            let entry = pack.entry(offset)?;
+            let Some(base) = pack.base_offset(offset, &entry)? else {
+                break self.inflated(pack, offset, &entry, held_max)?;
+            };
+            if chain.len() == DELTA_CHAIN_MAX {
+                return Err(pack.damaged(location.offset, "chain of deltas is too long"));
+            }
+            chain.push((offset, entry));
+            offset = base;
+        };
+        let mut spare = Vec::new();
+        while let Some((offset, entry)) = chain.pop() {
+            let delta = self.inflated(pack, offset, &entry, HELD_BYTES)?;
+            let broken = || pack.damaged(offset, BROKEN_DELTA);
+            let size = content::result_size(&content, &delta).map_err(in_files)?;
+            Self::bound(size.ok_or_else(broken)?)?;
+            let scratch = packs.scratch();
+            let buffer = std::mem::take(&mut spare);
+            let built = content::build(&content, &delta, held_max, buffer, scratch, &mut |_| ());
+            let built = built.map_err(in_files)?.ok_or_else(broken)?;
+            if let Content::Held(buffer) = std::mem::replace(&mut content, built) {
+                spare = buffer;
+            }
+        }
+        Ok(content)
+    }
+
+    /// What the entry holds as it is, an object or a delta.
+    fn inflated(
+        &mut self,
+        pack: &Pack,
+        offset: u64,
+        entry: &Entry,
+        held_max: u64,
+    ) -> Result<Content, ReadError> {
+        if entry.size <= held_max {
+            let mut bytes = Vec::new();
+            self.inflater.whole(pack, offset, entry, &mut bytes)?;
+            return Ok(Content::Held(bytes));
+        }
+        let scratch = self.packs.scratch();
+        let mut sink = Sink::new(false, Vec::new(), scratch).map_err(in_files)?;
+        Inflater::pieces(pack, offset, entry, &mut |piece| {
+            sink.write(piece, scratch).map_err(in_files)
+        })?;
+        sink.finish().map_err(in_files)
+    }
+
+    /// Hands on the bytes of an object, in pieces if they are many, so that a large one is never held.
+    /// `buffer` is room for a small one.
+    ///
+    /// # Errors
+    /// As [`Self::content`], and what `take` fails with.
     pub(crate) fn pour<E: From<ReadError>>(
         &mut self,
-        id: &oid,
+        location: Location,
         buffer: &mut Vec<u8>,
         take: &mut dyn FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let packs = Arc::clone(&self.packs);
-        let location = packs
-            .locate(id)
-            .ok_or_else(|| ReadError::Missing(id.to_owned()))?;
-        let pack = packs.pack(location.pack);
-        let entry = pack.entry(location.offset)?;
-        if !matches!(entry.stored, Stored::Whole(_)) {
+        if self.size_at(location)? <= HELD_BYTES {
             self.read(location, buffer)?;
             return take(buffer);
         }
-        let broken = || pack.damaged(location.offset, "entry does not inflate");
-        let mut input = pack.bytes(entry.data_offset..pack.end())?;
-        let mut state = Decompress::new();
-        buffer.resize(PIECE_BYTES, 0);
-        loop {
-            let (before_in, before_out) = (state.total_in(), state.total_out());
-            let status = state
-                .decompress(input, buffer, FlushDecompress::None)
-                .map_err(|_| broken())?;
-            let difference = |now: u64, before: u64| usize::try_from(now - before);
-            let used = difference(state.total_in(), before_in).map_err(|_| broken())?;
-            let made = difference(state.total_out(), before_out).map_err(|_| broken())?;
-            input = &input[used..];
-            take(&buffer[..made])?;
-            if status == Status::StreamEnd {
-                break;
-            }
-            if used == 0 && made == 0 {
-                return Err(broken().into());
-            }
+        let packs = Arc::clone(&self.packs);
+        let pack = packs.pack(location.pack);
+        let entry = pack.entry(location.offset)?;
+        if let Stored::Whole(_) = entry.stored {
+            return Inflater::pieces(pack, location.offset, &entry, take);
         }
-        if state.total_out() != entry.size {
-            let reason = "entry has another size than its head says";
-            return Err(pack.damaged(location.offset, reason).into());
+        let content = self.content(location, HELD_BYTES)?;
+        pour_content(&content, take)
+    }
+
+    /// Refuses to make an object of more bytes than allowed.
+    fn bound(size: u64) -> Result<(), ReadError> {
+        let max = Self::OBJECT_BYTES_MAX;
+        match size > max {
+            true => Err(ReadError::TooLarge { size, max }),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     fn remember(&mut self, pack: u32, offset: u64, bytes: Vec<u8>) -> Arc<Vec<u8>> {
@@ -313,6 +432,27 @@ impl ObjectReader {
         self.bases.insert(pack, offset, Arc::clone(&bytes), length);
         bytes
     }
+}
+
+/// Hands a content on piece by piece.
+fn pour_content<E: From<ReadError>>(
+    content: &Content,
+    take: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut reader = content.reader().map_err(in_files)?;
+    loop {
+        let piece = reader.fill_buf().map_err(in_files)?;
+        let length = piece.len();
+        if length == 0 {
+            return Ok(());
+        }
+        take(piece)?;
+        reader.consume(length);
+    }
+}
+
+fn in_files(error: io::Error) -> ReadError {
+    ReadError::Scratch(error.kind())
 }
 
 #[cfg(test)]

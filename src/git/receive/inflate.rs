@@ -152,18 +152,6 @@ impl Inflater {
         self.ended_at(size)
     }
 
-    /// As [`Self::again_in_pieces`], for bytes that are at hand and may be followed by others.
-    pub(super) fn slice_in_pieces(
-        &mut self,
-        compressed: &[u8],
-        size: u64,
-        mut each: impl FnMut(&[u8]) -> io::Result<()>,
-    ) -> Result<(), Fault> {
-        self.pieces.reset();
-        self.feed(compressed, &mut each)?;
-        self.ended_at(size)
-    }
-
     /// Inflates as much as there is; true at the end of the compressed data.
     fn feed(
         &mut self,

@@ -11,17 +11,17 @@ use gix_object::Kind;
 use super::{
     ReceiveError,
     check::{GITATTRIBUTES_BYTES, GITMODULES_BYTES, Message, Notices, Refusal, Rules, Special},
-    content::{Content, HELD_BYTES},
     gathered::Gathered,
     index::Order,
     levels::Levels,
     limits::{Expense, Limited, Limits},
     pack::{Decoder, UnpublishedPack},
     references::{References, WithoutParents},
-    spool::Spool,
-    stored,
 };
-use crate::git::{ObjectReader, PackSet, ReadError, packs::roots::Roots};
+use crate::git::{
+    ObjectReader, PackSet, ReadError,
+    packs::{Content, HELD_BYTES, roots::Roots},
+};
 
 pub(super) struct Inspector {
     rules: Rules,
@@ -108,28 +108,28 @@ impl Inspector {
         }
     }
 
-    /// An object of the repository, for deltas that the pack brings without their base. Large ones
-    /// are put into files beside the pack in `spool`.
+    /// An object of the repository, for deltas that the pack brings without their base. Large blobs
+    /// are put into files.
     pub(super) fn base(
         &mut self,
         id: &ObjectId,
-        spool: &Spool,
         limits: &Limits,
     ) -> Result<Option<(Kind, Content)>, ReceiveError> {
-        let Some(size) = self.repository.size(id).map_err(unreadable)? else {
+        let Some(location) = self.repository.packs().locate(id) else {
             return Ok(None);
         };
+        let size = self.repository.size_at(location).map_err(unreadable)?;
         ReceiveError::bound(Limited::DeltaBytes, limits.delta_bytes, size)?;
-        if size > HELD_BYTES
-            && self.repository.kind(id).map_err(unreadable)? == Some(Kind::Blob)
-            && let Some(content) = stored::content(self.repository.packs(), id, spool)?
-        {
-            return Ok(Some((Kind::Blob, content)));
+        let kind = self.repository.kind_at(location).map_err(unreadable)?;
+        if size > held_max(kind) {
+            let content = self.repository.content(location, HELD_BYTES);
+            return Ok(Some((kind, content.map_err(unreadable)?)));
         }
+        // Bases are often made from each other, which the reader remembers.
         let mut content = Vec::new();
-        let found = self.repository.find(id, &mut content).map_err(unreadable)?;
-        let kind = found.map(|data| data.kind);
-        Ok(kind.map(|kind| (kind, Content::Held(content))))
+        let read = self.repository.read(location, &mut content);
+        read.map_err(unreadable)?;
+        Ok(Some((kind, Content::Held(content))))
     }
 
     /// Demands that everything named exists, with the kind it was named as, and reads the blobs whose
@@ -214,8 +214,19 @@ impl Inspector {
     }
 }
 
+/// So many bytes of an object of this kind are held; what has a syntax is held as a whole.
+pub(super) fn held_max(kind: Kind) -> u64 {
+    match kind {
+        Kind::Blob => HELD_BYTES,
+        _ => u64::MAX,
+    }
+}
+
 pub(super) fn unreadable(error: ReadError) -> ReceiveError {
-    ReceiveError::Repository(Box::new(error))
+    match error {
+        ReadError::Scratch(kind) => ReceiveError::Storage(kind.into()),
+        error => ReceiveError::Repository(Box::new(error)),
+    }
 }
 
 pub(super) fn word(kind: Kind) -> &'static str {

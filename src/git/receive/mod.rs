@@ -14,7 +14,6 @@
 mod check;
 mod children;
 mod compose;
-mod content;
 mod entry;
 mod error;
 mod gathered;
@@ -30,7 +29,6 @@ mod references;
 mod resolve;
 mod scan;
 mod spool;
-mod stored;
 mod stream;
 
 use std::io::Read;

@@ -6,18 +6,20 @@
 
 use super::{
     ReceiveError,
-    content::{self, Content, HELD_BYTES, Sink},
     entry::{Base, Entry, EntryHeader},
     inflate::Inflater,
     scan::Name,
     spool::Spool,
 };
-use crate::git::packs::delta;
+use crate::git::{
+    packs::{Content, HELD_BYTES, Sink, build, result_size},
+    scratch::Scratch,
+};
 
 /// How much of an entry is read in the hope that it is all of it.
 const AHEAD_BYTES: u64 = 64 << 10;
 
-pub(super) const BROKEN: &str = "its delta does not fit its base";
+const BROKEN: &str = "its delta does not fit its base";
 
 /// A pack in memory or in the quarantine folder.
 #[derive(Debug)]
@@ -94,10 +96,11 @@ impl Decoder {
                 .map_err(fault)?;
             return Ok(Content::Held(spare));
         }
-        let mut sink = Sink::new(false, spare, &pack.spool).map_err(storage)?;
+        let scratch = pack.spool.scratch();
+        let mut sink = Sink::new(false, spare, scratch).map_err(storage)?;
         self.inflater
             .again_in_pieces(&pack.spool, data, header.size, |piece| {
-                sink.write(piece, &pack.spool)
+                sink.write(piece, scratch)
             })
             .map_err(|fault| fault.at(offset))?;
         sink.finish().map_err(storage)
@@ -115,7 +118,7 @@ impl Decoder {
     ) -> Result<(Content, Option<Name>), ReceiveError> {
         let buffer = std::mem::take(&mut self.delta);
         let delta = self.entry(pack, number, HELD_BYTES, buffer)?;
-        let built = combine(base, &delta, held_max, spare, &pack.spool, begin)?;
+        let built = combine(base, &delta, held_max, spare, pack.spool.scratch(), begin)?;
         if let Content::Held(buffer) = delta {
             self.delta = buffer;
         }
@@ -160,41 +163,23 @@ impl Decoder {
 
 /// What `delta` makes of `base`, in memory up to `held_max` bytes, and the name that `begin` began; `None` if it does
 /// not fit.
-pub(super) fn combine(
+fn combine(
     base: &Content,
     delta: &Content,
     held_max: u64,
     spare: Vec<u8>,
-    spool: &Spool,
+    scratch: &Scratch,
     begin: &mut dyn FnMut(u64, u64) -> Result<Option<Name>, ReceiveError>,
 ) -> Result<Option<(Content, Option<Name>)>, ReceiveError> {
     let storage = ReceiveError::Storage;
-    let mut reader = delta.reader().map_err(storage)?;
-    let sizes = content::sizes(&mut *reader).map_err(storage)?;
-    let Some((_, size)) = sizes.filter(|(base_size, _)| *base_size == base.length()) else {
+    let Some(size) = result_size(base, delta).map_err(storage)? else {
         return Ok(None);
     };
     let mut name = begin(delta.length(), size)?;
-    if let (Some(base), Some(delta)) = (base.held(), delta.held())
-        && size <= held_max
-    {
-        let mut result = spare;
-        result.clear();
-        let fits = delta::apply(base, delta, &mut result).is_some();
-        if let Some(name) = &mut name {
-            name.update(&result);
-        }
-        return Ok(fits.then_some((Content::Held(result), name)));
-    }
-    let mut sink = Sink::new(size <= held_max, spare, spool).map_err(storage)?;
-    let fits = content::apply(base, &mut *reader, size, &mut |piece| {
+    let built = build(base, delta, held_max, spare, scratch, &mut |piece| {
         if let Some(name) = &mut name {
             name.update(piece);
         }
-        sink.write(piece, spool)
     });
-    if !fits.map_err(storage)? {
-        return Ok(None);
-    }
-    Ok(Some((sink.finish().map_err(storage)?, name)))
+    Ok(built.map_err(storage)?.map(|content| (content, name)))
 }

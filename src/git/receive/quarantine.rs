@@ -21,13 +21,16 @@ use tempfile::NamedTempFile;
 use super::{
     ReceiveError,
     check::Notices,
-    content::Content,
     index::{self, Order},
+    inspector::held_max,
     pack::{Decoder, UnpublishedPack},
     reader::QuarantineReader,
     spool::{self, Spool},
 };
-use crate::git::{ObjectReader, PackSet, Repository, packs::roots::Roots};
+use crate::git::{
+    ObjectReader, PackSet, Repository,
+    packs::{Content, roots::Roots},
+};
 
 /// An object that a push brings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,12 +187,14 @@ impl Quarantine {
     /// When the disk fails.
     pub fn store_loose(&self, objects: &Path) -> Result<(), ReceiveError> {
         let incoming = incoming(&self.repository);
-        let (mut reader, mut content) = (self.reader(), Vec::new());
+        let mut decoder = Decoder::new();
         for object in self.new_objects() {
             if self.packs.contains(&object.id) {
                 continue;
             }
-            reader.find(&object.id, &mut content)?;
+            let number = self.find(&object.id).expect("it was listed");
+            let held_max = held_max(object.kind);
+            let content = decoder.object(&self.pack, number, held_max, &mut |_| Ok(()))?;
             let hex = object.id.to_string();
             let (shelf, rest) = hex.split_at(2);
             let shelf = objects.join(shelf);
@@ -278,7 +283,7 @@ pub(super) fn incoming(repository: &Repository) -> PathBuf {
 fn write_loose(
     incoming: &Path,
     object: &NewObject,
-    content: &[u8],
+    content: &Content,
     shelf: &Path,
     name: &str,
 ) -> io::Result<()> {
@@ -287,7 +292,7 @@ fn write_loose(
     let file = spool::temporary(incoming)?;
     let mut deflate = deflate::Write::new(file, Compression::DEFAULT);
     deflate.write_all(&head)?;
-    deflate.write_all(content)?;
+    io::copy(&mut *content.reader()?, &mut deflate)?;
     deflate.flush()?;
     let file = deflate.into_inner();
     make_durable(&file)?;

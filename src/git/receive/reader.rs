@@ -6,8 +6,8 @@
 use gix_hash::ObjectId;
 use gix_object::Kind;
 
-use super::{Quarantine, ReceiveError, pack::Decoder};
-use crate::git::{ObjectReader, ReadError};
+use super::{Quarantine, ReceiveError, inspector::unreadable, pack::Decoder};
+use crate::git::ObjectReader;
 
 /// Reads from a quarantine and the repository behind it.
 pub struct QuarantineReader<'a> {
@@ -78,8 +78,4 @@ impl<'a> QuarantineReader<'a> {
             }
         }
     }
-}
-
-fn unreadable(error: ReadError) -> ReceiveError {
-    ReceiveError::Repository(Box::new(error))
 }

@@ -19,15 +19,15 @@ use gix_zlib::{Compression, stream::deflate};
 use super::{
     Progress, ReceiveError,
     children::Children,
-    content::{Content, HELD_BYTES},
     entry::{Base, Entry, write_whole_header},
-    inspector::Inspector,
+    inspector::{Inspector, held_max},
     limits::{Expense, Limited, Limits},
     pack::{Decoder, UnpublishedPack},
     scan::{Name, Scanned},
     spool::Spool,
     stream::pack_hash,
 };
+use crate::git::packs::Content;
 
 /// Contents that wait for their next delta hold this much together.
 const WAITING_BYTES: u64 = 32 << 20;
@@ -291,7 +291,7 @@ impl Resolver<'_> {
             if self.pack.entry(delta).kind.is_some() {
                 continue;
             }
-            match self.inspector.base(&base, &self.pack.spool, self.limits)? {
+            match self.inspector.base(&base, self.limits)? {
                 Some((kind, content)) => {
                     let appended = self.append(base, kind, &content)?;
                     self.grow(appended, Some(content))?;
@@ -381,14 +381,6 @@ fn compress_onto(spool: &mut Spool, header: &[u8], content: &Content) -> io::Res
     io::copy(&mut *content.reader()?, &mut deflate)?;
     deflate.flush()?;
     Ok(deflate.into_inner().1.finalize())
-}
-
-/// So many bytes of an object of this kind are held; what has a syntax is held as a whole.
-fn held_max(kind: Kind) -> u64 {
-    match kind {
-        Kind::Blob => HELD_BYTES,
-        _ => u64::MAX,
-    }
 }
 
 /// How far it is, for the pusher.

@@ -1,33 +1,28 @@
 //! Where the bytes of an unpublished pack are: in memory while they are few, else in a file.
 //!
-//! Bounds: at most [`IN_MEMORY_BYTES`] are held in memory; the disk is not filled to its last byte,
-//! which is looked after each [`CHECK_BYTES`].
+//! Bounds: at most [`IN_MEMORY_BYTES`] are held in memory; the disk is looked after as by [`Scratch`].
 //! Invariant: the file lies in the repository's `incoming` folder and goes when this value does.
 //! Not here: fsync and renaming (`quarantine`). Files are read, never mapped, so that a failing
 //! disk is an error of this push and not the end of the server.
 
 use std::{
-    fs::File,
     io::{self, Write as _},
     ops::Range,
     os::unix::fs::FileExt as _,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use tempfile::NamedTempFile;
 
-use crate::disk::Reserve;
+use crate::{disk::Reserve, git::scratch::Scratch};
 
 /// Packs up to this size touch no disk before they are published.
 pub(super) const IN_MEMORY_BYTES: usize = 4 << 20;
 
-/// How much is written before the room on the disk is looked at again.
-const CHECK_BYTES: u64 = 8 << 20;
-
 /// The bytes of a pack, appended as they come and read back at random.
 #[derive(Debug)]
 pub(super) struct Spool {
-    incoming: PathBuf,
+    incoming: Scratch,
     bytes: Bytes,
 }
 
@@ -41,7 +36,7 @@ impl Spool {
     /// An empty one, which will make its file in `incoming` when it needs one.
     pub(super) fn new(incoming: &Path) -> Self {
         Self {
-            incoming: incoming.to_owned(),
+            incoming: Scratch::of(incoming.to_owned()),
             bytes: Bytes::Memory(Vec::new()),
         }
     }
@@ -61,14 +56,14 @@ impl Spool {
                 bytes.extend_from_slice(more);
                 return Ok(());
             }
-            let mut file = temporary(&self.incoming)?;
+            let mut file = temporary(self.incoming.folder())?;
             file.write_all(bytes)?;
             let length = bytes.len() as u64;
             self.bytes = Bytes::File { file, length };
         }
         if let Bytes::File { file, length } = &mut self.bytes {
             let longer = *length + more.len() as u64;
-            has_room(&self.incoming, *length..longer)?;
+            self.incoming.has_room(*length..longer)?;
             file.write_all(more)?;
             *length = longer;
         }
@@ -134,15 +129,9 @@ impl Spool {
         }
     }
 
-    /// A file without a name beside the pack's.
-    pub(super) fn scratch(&self) -> io::Result<File> {
-        Reserve::FromPacks.check(&self.incoming)?;
-        tempfile::tempfile_in(&self.incoming)
-    }
-
-    /// Looks after the disk for a scratch file that grows by this range.
-    pub(super) fn has_room(&self, growth: Range<u64>) -> io::Result<()> {
-        has_room(&self.incoming, growth)
+    /// Where files without a name are made beside it.
+    pub(super) fn scratch(&self) -> &Scratch {
+        &self.incoming
     }
 
     /// The file that holds everything, written now if it was not before.
@@ -150,20 +139,12 @@ impl Spool {
         match self.bytes {
             Bytes::File { file, .. } => Ok(file),
             Bytes::Memory(bytes) => {
-                let mut file = temporary(&self.incoming)?;
+                let mut file = temporary(self.incoming.folder())?;
                 file.write_all(&bytes)?;
                 Ok(file)
             }
         }
     }
-}
-
-/// Looks whether the disk has room, each [`CHECK_BYTES`].
-fn has_room(incoming: &Path, growth: Range<u64>) -> io::Result<()> {
-    if growth.end / CHECK_BYTES > growth.start / CHECK_BYTES {
-        Reserve::FromPacks.check(incoming)?;
-    }
-    Ok(())
 }
 
 /// A file of its own in the quarantine folder; it is removed unless it is renamed.

@@ -1,7 +1,7 @@
 //! Compares each candidate with those before it and keeps the smallest delta.
 //!
 //! Bounds: [`WINDOW`] objects and the counterparts among them are in memory, [`WINDOW_BYTES_MAX`] in
-//! all beside the one being compared; [`SEARCH_BYTES_MAX`] are read and compared for one pack, and what
+//! all beside the one being compared and one it is compared with; [`SEARCH_BYTES_MAX`] are read and compared for one pack, and what
 //! it takes to finish with the last object; chains of new deltas are at most [`DEPTH_MAX`] long.
 //! Invariant: the order of the candidates is kept, so that a base in the pack is written before what
 //! stands on it.
@@ -188,13 +188,17 @@ impl Search {
         while self.window.len() > WINDOW {
             self.window.pop_front();
         }
-        let mut memory_bytes: usize = self.window.iter().map(Source::memory_bytes).sum();
+        let mut memory_bytes = self.memory_bytes();
         while memory_bytes > WINDOW_BYTES_MAX {
             let Some(oldest) = self.window.pop_front() else {
                 break;
             };
             memory_bytes -= oldest.memory_bytes();
         }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.window.iter().map(Source::memory_bytes).sum()
     }
 
     /// Compares with all that may be of use, the latest first, and leaves the best in `delta`.
@@ -208,7 +212,7 @@ impl Search {
         let mut bytes_end = size / 2;
         let mut best: Option<Best> = None;
         for at in (0..self.window.len()).rev() {
-            if size > GOOD_ENOUGH * bytes_end {
+            if size > GOOD_ENOUGH * bytes_end || self.memory_bytes() > WINDOW_BYTES_MAX {
                 break;
             }
             let source = &mut self.window[at];

@@ -1,9 +1,9 @@
-//! The content of an object while deltas are built upon it: in memory while it is small, else in a file.
+//! The content of an object that may be large: in memory while it is small, else in a file.
 //!
 //! Source: gitformat-pack(5), "Deltified representation", for the deltas that are read here piece by piece.
 //! Bounds: [`HELD_BYTES`] of a blob or a delta in memory; files pass in pieces of [`PIECE_BYTES`].
-//! Invariant: a file lies in the repository's `incoming` folder without a name, so it goes with its content.
-//! Not here: deltas of which base, delta and result are held (`packs::delta`), which is nearly all of them.
+//! Invariant: a file has no name (see `scratch`), so it goes with its content.
+//! Not here: deltas of which base, delta and result are held (`delta`), which is nearly all of them.
 
 use std::{
     fs::File,
@@ -11,29 +11,54 @@ use std::{
     os::unix::fs::FileExt as _,
 };
 
-use super::spool::Spool;
+use super::delta;
+use crate::git::scratch::Scratch;
 
-/// Blobs and deltas above this size are built in files.
-pub(super) const HELD_BYTES: u64 = 8 << 20;
-const PIECE_BYTES: usize = 64 << 10;
+/// Blobs, deltas and the bases of deltas above this size are not held in memory but in files.
+pub(crate) const HELD_BYTES: u64 = 8 << 20;
+/// Bytes of a file that are in memory at a time.
+pub(super) const PIECE_BYTES: usize = 64 << 10;
 
 /// All bytes of an object, or of a delta.
 #[derive(Debug)]
-pub(super) enum Content {
+pub enum Content {
+    /// In memory.
     Held(Vec<u8>),
-    Filed { file: File, length: u64 },
+    /// In a file without a name.
+    Filed {
+        /// The file, which holds nothing else.
+        file: File,
+        /// Bytes of it.
+        length: u64,
+    },
 }
 
 impl Content {
-    pub(super) fn length(&self) -> u64 {
+    /// How many bytes there are.
+    pub(crate) fn length(&self) -> u64 {
         match self {
             Self::Held(bytes) => bytes.len() as u64,
             Self::Filed { length, .. } => *length,
         }
     }
 
+    /// So many bytes from `offset` on.
+    ///
+    /// # Errors
+    /// When there are not so many, or the file can't be read.
+    pub fn part(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut part = Vec::with_capacity(length);
+        let whole = self.copy(offset, length as u64, &mut |piece| {
+            part.extend_from_slice(piece);
+            Ok(())
+        })?;
+        whole
+            .then_some(part)
+            .ok_or(io::ErrorKind::UnexpectedEof.into())
+    }
+
     /// The bytes, where they are in memory.
-    pub(super) fn held(&self) -> Option<&[u8]> {
+    pub(crate) fn held(&self) -> Option<&[u8]> {
         match self {
             Self::Held(bytes) => Some(bytes),
             Self::Filed { .. } => None,
@@ -41,7 +66,7 @@ impl Content {
     }
 
     /// Reads from the start; one reader at a time.
-    pub(super) fn reader(&self) -> io::Result<Box<dyn BufRead + '_>> {
+    pub(crate) fn reader(&self) -> io::Result<Box<dyn BufRead + '_>> {
         match self {
             Self::Held(bytes) => Ok(Box::new(&bytes[..])),
             Self::Filed { file, .. } => {
@@ -87,28 +112,29 @@ impl Content {
 }
 
 /// Takes the bytes of a content whose size is known.
-pub(super) enum Sink {
+pub(crate) enum Sink {
     Held(Vec<u8>),
     Filed { file: BufWriter<File>, length: u64 },
 }
 
 impl Sink {
-    /// In memory if `held`, using `spare` again; else in a file beside the pack.
-    pub(super) fn new(held: bool, mut spare: Vec<u8>, spool: &Spool) -> io::Result<Self> {
+    /// In memory if `held`, using `spare` again; else in a file.
+    pub(crate) fn new(held: bool, mut spare: Vec<u8>, scratch: &Scratch) -> io::Result<Self> {
         if held {
             spare.clear();
             return Ok(Self::Held(spare));
         }
-        let file = BufWriter::with_capacity(PIECE_BYTES, spool.scratch()?);
+        let file = BufWriter::with_capacity(PIECE_BYTES, scratch.file()?);
         Ok(Self::Filed { file, length: 0 })
     }
 
-    pub(super) fn write(&mut self, bytes: &[u8], spool: &Spool) -> io::Result<()> {
+    /// Takes more of them.
+    pub(crate) fn write(&mut self, bytes: &[u8], scratch: &Scratch) -> io::Result<()> {
         match self {
             Self::Held(held) => held.extend_from_slice(bytes),
             Self::Filed { file, length } => {
                 let longer = *length + bytes.len() as u64;
-                spool.has_room(*length..longer)?;
+                scratch.has_room(*length..longer)?;
                 file.write_all(bytes)?;
                 *length = longer;
             }
@@ -116,7 +142,8 @@ impl Sink {
         Ok(())
     }
 
-    pub(super) fn finish(self) -> io::Result<Content> {
+    /// All that was taken.
+    pub(crate) fn finish(self) -> io::Result<Content> {
         Ok(match self {
             Self::Held(bytes) => Content::Held(bytes),
             Self::Filed { file, length } => {
@@ -127,8 +154,48 @@ impl Sink {
     }
 }
 
+/// The size of what `delta` makes of `base`; `None` if it is for another base.
+pub(crate) fn result_size(base: &Content, delta: &Content) -> io::Result<Option<u64>> {
+    let sizes = sizes(&mut *delta.reader()?)?;
+    Ok(sizes
+        .filter(|(base_size, _)| *base_size == base.length())
+        .map(|(_, size)| size))
+}
+
+/// What `delta` makes of `base`: in memory, and then in `spare`, up to `held_max` bytes. Its bytes are
+/// shown to `seen` in order. `None` if the delta does not fit.
+pub(crate) fn build(
+    base: &Content,
+    delta: &Content,
+    held_max: u64,
+    spare: Vec<u8>,
+    scratch: &Scratch,
+    seen: &mut dyn FnMut(&[u8]),
+) -> io::Result<Option<Content>> {
+    let Some(size) = result_size(base, delta)? else {
+        return Ok(None);
+    };
+    if let (Some(base), Some(delta)) = (base.held(), delta.held())
+        && size <= held_max
+    {
+        let mut result = spare;
+        result.clear();
+        let fits = delta::apply(base, delta, &mut result).is_some();
+        seen(&result);
+        return Ok(fits.then_some(Content::Held(result)));
+    }
+    let mut reader = delta.reader()?;
+    sizes(&mut *reader)?;
+    let mut sink = Sink::new(size <= held_max, spare, scratch)?;
+    let fits = apply(base, &mut *reader, size, &mut |piece| {
+        seen(piece);
+        sink.write(piece, scratch)
+    })?;
+    fits.then(|| sink.finish()).transpose()
+}
+
 /// The sizes of base and result, which lead a delta; `None` when they are cut or too large.
-pub(super) fn sizes(delta: &mut dyn BufRead) -> io::Result<Option<(u64, u64)>> {
+fn sizes(delta: &mut dyn BufRead) -> io::Result<Option<(u64, u64)>> {
     let Some(base) = size(delta)? else {
         return Ok(None);
     };
@@ -163,7 +230,7 @@ fn byte(delta: &mut dyn BufRead) -> io::Result<Option<u8>> {
 
 /// Hands what the delta, whose sizes were read, makes of `base` to `each`; false if it does not fit
 /// the base, or makes other than `size` bytes.
-pub(super) fn apply(
+fn apply(
     base: &Content,
     delta: &mut dyn BufRead,
     size: u64,
@@ -231,8 +298,9 @@ fn copy(
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
-    use crate::git::packs::delta;
 
     const BASE: &[u8] = b"0123456789";
 
@@ -240,10 +308,10 @@ mod tests {
     #[track_caller]
     fn check(told: &[u8]) {
         let folder = tempfile::tempdir().unwrap();
-        let spool = Spool::new(folder.path());
+        let scratch = Scratch::of(folder.path().to_owned());
         let filed = |bytes: &[u8]| {
-            let mut sink = Sink::new(false, Vec::new(), &spool).unwrap();
-            sink.write(bytes, &spool).unwrap();
+            let mut sink = Sink::new(false, Vec::new(), &scratch).unwrap();
+            sink.write(bytes, &scratch).unwrap();
             sink.finish().unwrap()
         };
         let mut expected = Vec::new();
@@ -252,22 +320,19 @@ mod tests {
             (Content::Held(BASE.to_vec()), Content::Held(told.to_vec())),
             (filed(BASE), filed(told)),
         ] {
-            let mut reader = told.reader().unwrap();
-            let mut result = Vec::new();
-            let done = match sizes(&mut *reader).unwrap() {
-                Some((base_size, size)) if base_size == base.length() => {
-                    apply(&base, &mut *reader, size, &mut |bytes| {
-                        result.extend_from_slice(bytes);
-                        Ok(())
-                    })
-                    .unwrap()
+            for held_max in [0, HELD_BYTES] {
+                let mut seen = Vec::new();
+                let mut see = |piece: &[u8]| seen.extend_from_slice(piece);
+                let built = build(&base, &told, held_max, Vec::new(), &scratch, &mut see).unwrap();
+                assert_eq!(built.is_some(), fits, "applying {told:?}");
+                if let Some(built) = built {
+                    let mut bytes = Vec::new();
+                    built.reader().unwrap().read_to_end(&mut bytes).unwrap();
+                    assert_eq!(built.held().is_some(), held_max >= built.length());
+                    assert!(bytes == expected && seen == expected, "applying {told:?}");
                 }
-                _ => false,
-            };
-            assert_eq!(done, fits, "applying {told:?}");
-            assert!(!fits || result == expected, "applying {told:?}");
+            }
         }
-        drop(spool);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
