@@ -4,7 +4,9 @@
 //! Invariant: after each attack a clone succeeds and holds what it held before.
 //! Not here: what the engine makes of packs that are wrong in detail (`src/git/receive/tests`).
 
+mod forgery;
 mod http2;
+mod large;
 mod pack;
 mod packs;
 mod peers;

@@ -307,7 +307,12 @@ fn what_was_taken_unfolds_later_no_more_than_when_it_came() {
     victim.is_unharmed("a large blob");
 }
 
-fn commit_of(tree: &ObjectId) -> Vec<u8> {
+pub(super) fn commit_of(tree: &ObjectId) -> Vec<u8> {
+    commit_upon(tree, "")
+}
+
+/// A commit with these lines for its parents.
+pub(super) fn commit_upon(tree: &ObjectId, parents: &str) -> Vec<u8> {
     let person = "A <a@example.org> 1700000000 +0000";
-    format!("tree {tree}\nauthor {person}\ncommitter {person}\n\nBang\n").into_bytes()
+    format!("tree {tree}\n{parents}author {person}\ncommitter {person}\n\nBang\n").into_bytes()
 }

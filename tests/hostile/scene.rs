@@ -3,6 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -10,7 +11,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use packhorse_protocol::pkt_line;
 use tempfile::TempDir;
 
-use crate::support::{Administrator, Process, Via, WorkingCopy, clean_command};
+use crate::support::{Administrator, Folder, Process, Via, WorkingCopy, clean_command};
 
 /// Most memory that the server may ever have used.
 const MEMORY_KIB: u64 = 150 << 10;
@@ -33,8 +34,7 @@ impl Victim {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("config.toml");
         std::fs::write(&config, format!("[limits]\n{limits}\n")).unwrap();
-        let config = format!("PACKHORSE_CONFIG={}", config.display());
-        let server = Process::start_by(folder.path(), &["env", &config]);
+        let server = start(folder.path());
         let administrator = Administrator::new(folder.path());
         administrator
             .admin(&["repo", "create", "admin/novel"])
@@ -58,6 +58,38 @@ impl Victim {
     /// Starts one with the limits that nobody changed.
     pub(super) fn new() -> Self {
         Self::with_limits("")
+    }
+
+    /// The same after the server was stopped, `tamper` was let at the folder of its repositories, and
+    /// the server was started again.
+    pub(super) fn tampered_with(self, tamper: impl FnOnce(&Path)) -> Self {
+        assert!(self.server.terminate().success());
+        tamper(&self.administrator.repositories());
+        let server = start(self.folder.path());
+        let url = self
+            .administrator
+            .url(&server.addresses, "admin/novel", Via::Http);
+        self.source
+            .git_with(&["remote", "set-url", "origin", &url], b"")
+            .succeeds();
+        Self { server, ..self }
+    }
+
+    /// The administrator's token.
+    pub(super) fn token(&self) -> String {
+        let url = self.url(Via::Http);
+        let (_, rest) = url.split_once("admin:").unwrap();
+        rest.split_once('@').unwrap().0.to_owned()
+    }
+
+    /// Where the repositories lie.
+    pub(super) fn repositories(&self) -> PathBuf {
+        self.administrator.repositories()
+    }
+
+    /// An empty folder for a client of its own.
+    pub(super) fn client(&self, name: &str) -> Folder {
+        self.administrator.git_folder(name)
     }
 
     /// The URL of the repository with the administrator's token inside, or for SSH without any.
@@ -101,12 +133,18 @@ impl Victim {
         }
         let listed = self.source.git("ls-remote origin").succeeds();
         assert_eq!(listed.lines().count(), 2, "after {after}: {listed}");
+        self.is_modest(after);
+    }
+
+    /// Whether the server has not used more memory than it may.
+    #[track_caller]
+    pub(super) fn is_modest(&self, after: &str) {
         let used = self.peak_kib();
         assert!(used <= MEMORY_KIB, "after {after}: {used} KiB");
     }
 
     /// The most memory that the server ever used.
-    pub(super) fn peak_kib(&self) -> u64 {
+    fn peak_kib(&self) -> u64 {
         let status = format!("/proc/{}/status", self.server.addresses.pid);
         let status = std::fs::read_to_string(status).expect("the server lives");
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -159,6 +197,12 @@ impl Victim {
         body.extend_from_slice(pack);
         self.posts("receive-pack", "", &body)
     }
+}
+
+/// The real program over this folder's data, configured by its `config.toml`.
+fn start(folder: &Path) -> Process {
+    let config = format!("PACKHORSE_CONFIG={}", folder.join("config.toml").display());
+    Process::start_by(folder, &["env", &config])
 }
 
 fn connect(address: std::net::SocketAddr) -> TcpStream {
