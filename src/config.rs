@@ -200,6 +200,9 @@ pub struct Limits {
     pub drain_seconds: u64,
     /// Repositories kept open.
     pub open_repositories: usize,
+    /// Memory that readers of objects share: what they remember, compare and have at hand beyond one
+    /// mebibyte each.
+    pub working_memory_bytes: usize,
 }
 
 impl Default for Limits {
@@ -236,6 +239,7 @@ impl Default for Limits {
             http_header_seconds: 30,
             drain_seconds: 30,
             open_repositories: 512,
+            working_memory_bytes: 256 << 20,
         }
     }
 }

@@ -176,7 +176,9 @@ async fn open_data(data: &Path, limits: &Limits) -> Result<(Hosting, ServerSecre
         source,
     })?;
     let capacity = NonZeroUsize::new(limits.open_repositories).unwrap_or(NonZeroUsize::MIN);
-    let repositories = Arc::new(git::Repositories::new(&folder, capacity));
+    let memory = git::Memory::new(limits.working_memory_bytes);
+    let repositories = git::Repositories::new(&folder, capacity).sharing(memory);
+    let repositories = Arc::new(repositories);
     let hosting =
         Hosting::new(store, repositories, secret.clone()).bounding_refs(limits.repository_refs);
     let sweeping = hosting.clone();

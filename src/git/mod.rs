@@ -17,6 +17,7 @@ pub mod fetch;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod history;
+mod memory;
 mod packs;
 mod patterns;
 pub mod receive;
@@ -24,6 +25,7 @@ mod repository;
 mod scratch;
 
 pub use gix_object::Kind as ObjectKind;
+pub use memory::Memory;
 pub use packs::{Content, Location, ObjectReader, OpenError, PackSet, ReadError};
 pub use patterns::PatternsError;
 pub use repository::{Repositories, Repository, RepositoryError};

@@ -19,6 +19,7 @@ use lru::LruCache;
 
 use super::{
     fetch::VisibleSets,
+    memory::Memory,
     packs::{OpenError, Pack, PackSet, indices},
     receive::sweep,
     scratch::Scratch,
@@ -53,6 +54,11 @@ impl Repository {
     /// # Errors
     /// When a folder can't be made; those made so far stay.
     pub fn create(folder: &Path, format: ObjectFormat) -> Result<Self, OpenError> {
+        Self::make_folders(folder)?;
+        Self::open(folder, format)
+    }
+
+    fn make_folders(folder: &Path) -> Result<(), OpenError> {
         let objects = folder.join("objects");
         let made = [
             objects.join("pack"),
@@ -68,7 +74,7 @@ impl Repository {
         if let Some(parent) = folder.parent() {
             flush_folder(parent)?;
         }
-        Self::open(folder, format)
+        Ok(())
     }
 
     /// Opens all packs of a repository.
@@ -76,9 +82,20 @@ impl Repository {
     /// # Errors
     /// When the folder is not one, or a pack with an index can't be used.
     pub fn open(folder: &Path, format: ObjectFormat) -> Result<Self, OpenError> {
+        Self::open_sharing(folder, format, &Memory::default())
+    }
+
+    /// As [`Self::open`]; readers share this memory.
+    fn open_sharing(
+        folder: &Path,
+        format: ObjectFormat,
+        memory: &Memory,
+    ) -> Result<Self, OpenError> {
         let indices = indices(&folder.join("objects/pack"))?;
         let incoming = folder.join("incoming");
-        let packs = PackSet::open(format, &indices)?.building_in(Scratch::of(incoming.clone()));
+        let packs = PackSet::open(format, &indices)?
+            .building_in(Scratch::of(incoming.clone()))
+            .sharing(memory.clone());
         Ok(Self::of(folder, incoming, packs))
     }
 
@@ -232,6 +249,7 @@ pub enum RepositoryError {
 #[derive(Debug)]
 pub struct Repositories {
     root: PathBuf,
+    memory: Memory,
     state: Mutex<State>,
 }
 
@@ -247,11 +265,17 @@ impl Repositories {
     pub fn new(root: &Path, capacity: NonZeroUsize) -> Self {
         Self {
             root: root.to_owned(),
+            memory: Memory::default(),
             state: Mutex::new(State {
                 recent: LruCache::new(capacity),
                 live: HashMap::new(),
             }),
         }
+    }
+
+    /// The same, whose readers share this memory.
+    pub fn sharing(self, memory: Memory) -> Self {
+        Self { memory, ..self }
     }
 
     /// The repository of this name, opened if it is not open.
@@ -264,7 +288,7 @@ impl Repositories {
     pub fn get(&self, uuid: &str, format: ObjectFormat) -> Result<Repository, RepositoryError> {
         self.get_or(uuid, |folder| {
             sweep(folder).map_err(|source| io(folder, source))?;
-            Repository::open(folder, format)
+            Repository::open_sharing(folder, format, &self.memory)
         })
     }
 
@@ -278,7 +302,8 @@ impl Repositories {
             disk::make_folder(parent).map_err(|source| io(parent, source))?;
             // Somebody else may have made the shelf a moment ago and not have flushed it yet.
             flush_folder(&self.root)?;
-            Repository::create(folder, format)
+            Repository::make_folders(folder)?;
+            Repository::open_sharing(folder, format, &self.memory)
         })
     }
 

@@ -21,7 +21,7 @@ use crate::{
         refs::{self, Refs},
     },
     git::{
-        ReadError, Repository,
+        ObjectKind, ReadError, Repository,
         fetch::{FetchRequest, hidden, prepare},
         receive::{self, Notices, Quarantine, ReceiveError},
     },
@@ -148,6 +148,10 @@ fn cut_off(quarantine: &Quarantine, shallows: &[ObjectId]) -> Result<Vec<ObjectI
     let (mut reader, mut content) = (quarantine.reader(), Vec::new());
     let mut cut = Vec::new();
     for id in shallows.iter().filter(|id| quarantine.contains(id)) {
+        // What is no commit has no parents, and may be large.
+        if reader.kind(id)? != Some(ObjectKind::Commit) {
+            continue;
+        }
         reader.find(id, &mut content)?;
         let lines = content
             .split(|byte| *byte == b'\n')

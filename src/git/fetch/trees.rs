@@ -175,9 +175,9 @@ impl Trees {
     pub(super) fn new(packs: Arc<PackSet>) -> Self {
         Self {
             hash_bytes: packs.format().kind().len_in_bytes(),
+            cache: Cache::new(CACHE_BYTES, packs.memory().loan()),
             packs,
             inflater: Inflater::default(),
-            cache: Cache::new(CACHE_BYTES),
             delta: Vec::new(),
             chain: Vec::new(),
             levels: Vec::new(),

@@ -1,8 +1,8 @@
 //! Turns a set of objects into the bytes of a pack.
 //!
 //! Source: gitformat-pack(5).
-//! Bounds: an object that must be deflated anew is in memory up to [`HELD_BYTES`], else it is built in a
-//! file and deflated from there; 16 bytes for each object of the pack being copied and for each place
+//! Bounds: an object that must be deflated anew is in memory up to what its reader may hold, else it is
+//! built in a file and deflated from there; 16 bytes for each object of the pack being copied and for each place
 //! where the distance between entries changes.
 //! Invariant: the head's count is exact. A delta is sent as a delta only if its base is in the pack,
 //! or, in a thin pack, if the client has the base. Objects for which deltas are searched go first and
@@ -26,7 +26,7 @@ use crate::git::{
     Location,
     bits::Bits,
     deflate::Deflater,
-    packs::{Entry, HELD_BYTES, KeyHasher, ObjectReader, Pack, PackSet, ReadError, Stored},
+    packs::{Entry, KeyHasher, ObjectReader, Pack, PackSet, ReadError, Stored},
 };
 
 /// Progress is told each time this many objects were written.
@@ -400,7 +400,7 @@ impl<'a> Writer<'a> {
         let deflater = deflater(&mut self.deflater);
         let output = &mut self.output;
         let mut put = |piece: &[u8]| Ok::<_, WriteError>(output.put(piece)?);
-        if size > HELD_BYTES {
+        if size > reader.held_max(size) {
             let mut deflate = |piece: &[u8]| deflater.write(piece, &mut put);
             reader.pour(location, &mut self.object, &mut deflate)?;
             return deflater.finish(&mut put);

@@ -1,12 +1,15 @@
 //! Recently decoded objects, up to a number of bytes.
 //!
-//! Bounds: the weights of all values together stay below the limit given at the start.
+//! Bounds: the weights of all values together stay below the limit given at the start, and below what
+//! the loan covers.
 //! Invariant: dropping a value never changes an answer, only what it costs.
 
 use std::{
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
 };
+
+use crate::git::memory::Loan;
 
 /// Values by pack and offset, the least used dropped first (second chance).
 #[derive(Debug)]
@@ -16,6 +19,7 @@ pub(crate) struct Cache<V> {
     hand: usize,
     bytes: usize,
     bytes_max: usize,
+    loan: Loan,
 }
 
 #[derive(Debug)]
@@ -30,13 +34,14 @@ struct Slot<V> {
 const OVERHEAD: usize = 96;
 
 impl<V> Cache<V> {
-    pub(crate) fn new(bytes_max: usize) -> Self {
+    pub(crate) fn new(bytes_max: usize, loan: Loan) -> Self {
         Self {
             slots: Vec::new(),
             by_key: HashMap::default(),
             hand: 0,
             bytes: 0,
             bytes_max,
+            loan,
         }
     }
 
@@ -61,7 +66,10 @@ impl<V> Cache<V> {
             return Some(std::mem::replace(&mut slot.value, value));
         }
         let mut dropped = None;
-        while self.bytes + bytes > self.bytes_max {
+        while self.bytes + bytes > self.bytes_max || !self.loan.covers(self.bytes + bytes) {
+            if self.slots.is_empty() {
+                return Some(value);
+            }
             dropped = Some(self.drop_one());
         }
         self.bytes += bytes;
@@ -133,10 +141,28 @@ impl Hasher for KeyHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::git::memory::{FREE_BYTES, Memory};
+
+    #[test]
+    fn a_cache_grows_no_further_than_it_is_lent() {
+        let memory = Memory::new(FREE_BYTES);
+        let mut cache = Cache::new(usize::MAX, memory.loan());
+        let bytes = FREE_BYTES / 4 - OVERHEAD;
+        for offset in 0..100 {
+            cache.insert(0, offset, offset, bytes);
+        }
+        assert_eq!(cache.slots.len(), 8);
+        let mut other = Cache::new(usize::MAX, memory.loan());
+        for offset in 0..100 {
+            other.insert(0, offset, offset, bytes);
+        }
+        assert_eq!(other.slots.len(), 4);
+        assert_eq!(other.insert(0, 100, 100, 2 * FREE_BYTES), Some(100));
+    }
 
     #[test]
     fn old_values_go_when_the_bytes_are_used_up_and_used_ones_stay() {
-        let mut cache = Cache::new(10 * (OVERHEAD + 4));
+        let mut cache = Cache::new(10 * (OVERHEAD + 4), Memory::default().loan());
         for offset in 0..10 {
             assert_eq!(cache.insert(0, offset, offset, 4), None);
         }
@@ -154,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_value_too_big_for_the_cache_is_given_back() {
-        let mut cache = Cache::new(4 * (OVERHEAD + 4));
+        let mut cache = Cache::new(4 * (OVERHEAD + 4), Memory::default().loan());
         assert_eq!(cache.insert(0, 1, 'a', 4), None);
         assert_eq!(cache.insert(0, 2, 'b', 5), Some('b'));
         assert_eq!(cache.get(0, 2), None);

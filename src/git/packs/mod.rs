@@ -35,7 +35,7 @@ pub use reader::ObjectReader;
 pub(crate) use reader::{DELTA_CHAIN_MAX, Inflater};
 use run::Run;
 
-use super::scratch::Scratch;
+use super::{memory::Memory, scratch::Scratch};
 use crate::model::{ObjectFormat, ObjectId};
 
 /// Where the bytes of an object lie.
@@ -60,6 +60,7 @@ pub struct PackSet {
     /// Numbers of the commits whose parents are not here, ascending; almost always none.
     cut: Vec<u32>,
     scratch: Scratch,
+    memory: Memory,
 }
 
 impl PackSet {
@@ -78,12 +79,23 @@ impl PackSet {
             runs: Vec::new(),
             cut: Vec::new(),
             scratch: Scratch::of_system(),
+            memory: Memory::default(),
         }
     }
 
     /// The same set, whose large objects are built in files of this folder.
     pub(crate) fn building_in(self, scratch: Scratch) -> Self {
         Self { scratch, ..self }
+    }
+
+    /// The same set, whose readers share this memory.
+    pub(crate) fn sharing(self, memory: Memory) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// What its readers share.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// Where large objects are built.
@@ -134,6 +146,7 @@ impl PackSet {
             runs: self.runs.clone(),
             cut: self.cut.clone(),
             scratch: self.scratch.clone(),
+            memory: self.memory.clone(),
         };
         set.push(Arc::new(pack))?;
         Ok(set)

@@ -2,7 +2,8 @@
 //!
 //! Bounds: [`ObjectReader::CACHE_BYTES`] of bases are remembered; an object of more than
 //! [`ObjectReader::OBJECT_BYTES_MAX`] is refused where it is to be held or made by deltas; what it is
-//! made from is held up to [`HELD_BYTES`], else in files; a chain is at most [`DELTA_CHAIN_MAX`] long.
+//! made from is held up to [`HELD_BYTES`], or [`SMALL_BYTES`] where no more is lent, else in files; a
+//! chain is at most [`DELTA_CHAIN_MAX`] long.
 //! Invariant: what is returned was read from the snapshot of packs that the reader began with.
 
 use std::{
@@ -18,11 +19,15 @@ use super::{
     Cache, Content, Entry, HELD_BYTES, Location, Pack, PackSet, ReadError, Sink, Stored, content,
     delta,
 };
+use crate::git::memory::Loan;
 #[cfg(test)]
 use crate::model::ObjectId;
 
 /// Most deltas between an object and the whole entry it is made from; git writes at most 4,095.
 pub(crate) const DELTA_CHAIN_MAX: usize = 4_095;
+
+/// Bases and deltas up to this size are held whatever is lent.
+const SMALL_BYTES: u64 = 1 << 20;
 
 const BROKEN_DELTA: &str = "delta does not fit its base";
 
@@ -133,6 +138,8 @@ pub struct ObjectReader {
     bases: Cache<Arc<Vec<u8>>>,
     delta: Vec<u8>,
     chain: Vec<(u64, Entry)>,
+    /// For the objects at hand, where they are not small.
+    hand: Loan,
 }
 
 impl ObjectReader {
@@ -150,9 +157,10 @@ impl ObjectReader {
     /// A reader that remembers this many bytes of bases.
     pub fn with_cache_bytes(packs: Arc<PackSet>, bytes: usize) -> Self {
         Self {
+            bases: Cache::new(bytes, packs.memory().loan()),
+            hand: packs.memory().loan(),
             packs,
             inflater: Inflater::default(),
-            bases: Cache::new(bytes),
             delta: Vec::new(),
             chain: Vec::new(),
         }
@@ -273,14 +281,14 @@ impl ObjectReader {
                     self.inflater.whole(pack, offset, &entry, buffer)?;
                     return Ok(kind);
                 }
-                if entry.size > HELD_BYTES {
+                if entry.size > self.held_max(entry.size) {
                     return self.read_large(location, kind, buffer);
                 }
                 let mut bytes = Vec::new();
                 self.inflater.whole(pack, offset, &entry, &mut bytes)?;
                 break self.remember(location.pack, offset, bytes);
             };
-            if entry.size > HELD_BYTES {
+            if entry.size > self.held_max(entry.size) {
                 return self.read_large(location, kind, buffer);
             }
             self.chain.push((offset, entry));
@@ -292,7 +300,7 @@ impl ObjectReader {
                 .ok_or_else(|| pack.damaged(offset, "delta has no valid head"))?;
             Self::bound(size as u64)?;
             let last = self.chain.is_empty();
-            if !last && size as u64 > HELD_BYTES {
+            if !last && size as u64 > self.held_max(size as u64) {
                 return self.read_large(location, kind, buffer);
             }
             let mut bytes = if last {
@@ -321,7 +329,8 @@ impl ObjectReader {
         kind: Kind,
         buffer: &mut Vec<u8>,
     ) -> Result<Kind, ReadError> {
-        let content = self.content(location, HELD_BYTES)?;
+        let held_max = self.held_max(HELD_BYTES);
+        let content = self.content(location, held_max)?;
         buffer.clear();
         pour_content(&content, &mut |piece| {
             buffer.extend_from_slice(piece);
@@ -356,7 +365,8 @@ impl ObjectReader {
         };
         let mut spare = Vec::new();
         while let Some((offset, entry)) = chain.pop() {
-            let delta = self.inflated(pack, offset, &entry, HELD_BYTES)?;
+            let held = self.held_max(entry.size);
+            let delta = self.inflated(pack, offset, &entry, held)?;
             let broken = || pack.damaged(offset, BROKEN_DELTA);
             let size = content::result_size(&content, &delta).map_err(in_files)?;
             Self::bound(size.ok_or_else(broken)?)?;
@@ -403,7 +413,9 @@ impl ObjectReader {
         buffer: &mut Vec<u8>,
         take: &mut dyn FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        if self.size_at(location)? <= HELD_BYTES {
+        let size = self.size_at(location)?;
+        let held_max = self.held_max(size);
+        if size <= held_max {
             self.read(location, buffer)?;
             return take(buffer);
         }
@@ -413,8 +425,20 @@ impl ObjectReader {
         if let Stored::Whole(_) = entry.stored {
             return Inflater::pieces(pack, location.offset, &entry, take);
         }
-        let content = self.content(location, HELD_BYTES)?;
+        let content = self.content(location, held_max)?;
         pour_content(&content, take)
+    }
+
+    /// How many bytes of an object of `size`, or of what it is made from, may be held at a time, here and
+    /// once more by the caller in another form.
+    pub(crate) fn held_max(&mut self, size: u64) -> u64 {
+        /// A base, a delta, what they make, and what the caller makes of it.
+        const AT_HAND_BYTES: usize = 4 << 23;
+        if size <= SMALL_BYTES || self.hand.covers(AT_HAND_BYTES) {
+            HELD_BYTES
+        } else {
+            SMALL_BYTES
+        }
     }
 
     /// Refuses to make an object of more bytes than allowed.
@@ -493,6 +517,48 @@ mod tests {
             check_all(&stock, ObjectReader::CACHE_BYTES);
             check_all(&stock, 0);
         }
+    }
+
+    #[test]
+    fn objects_read_alike_where_nothing_is_lent() {
+        let stock = Stock::new(crate::model::ObjectFormat::Sha1);
+        let mut state = 1u32;
+        let mut noise = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_be_bytes()[0]
+        };
+        let first: Vec<u8> = (0..3 << 20).map(|_| noise()).collect();
+        let second = [&first[..2 << 20], b"more", &first[1 << 20..]].concat();
+        let contents = [first, second];
+        let mut listed = Vec::new();
+        for content in &contents {
+            let id = stock.git_with_input(["hash-object", "-w", "--stdin"], content);
+            listed.push(id.trim_ascii_end().to_vec());
+        }
+        let lines = listed.join(&b'\n');
+        stock.git_with_input(["pack-objects", "-q", "objects/pack/pack"], &lines);
+        let (_folder, repository) = stock.opened();
+        let packs = PackSet::clone(&repository.packs()).sharing(crate::git::Memory::new(0));
+        let packs = Arc::new(packs);
+        let mut deltas = 0;
+        let mut reader = ObjectReader::new(Arc::clone(&packs));
+        for (id, content) in listed.iter().zip(&contents) {
+            let id = ObjectId::from_hex(id).unwrap();
+            let location = packs.locate(&id).unwrap();
+            let entry = packs.pack(location.pack).entry(location.offset).unwrap();
+            deltas += usize::from(!matches!(entry.stored, Stored::Whole(_)));
+            let (mut buffer, mut poured) = (Vec::new(), Vec::new());
+            reader.read(location, &mut buffer).unwrap();
+            assert!(buffer == *content);
+            let mut take = |piece: &[u8]| {
+                assert!(piece.len() as u64 <= SMALL_BYTES);
+                poured.extend_from_slice(piece);
+                Ok::<_, ReadError>(())
+            };
+            reader.pour(location, &mut buffer, &mut take).unwrap();
+            assert!(poured == *content);
+        }
+        assert_eq!(deltas, 1);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::git::{
     ObjectReader, PackSet, ReadError,
+    memory::Loan,
     packs::{Content, HELD_BYTES, roots::Roots},
 };
 
@@ -49,6 +50,11 @@ impl Inspector {
             repository: ObjectReader::new(packs),
             buffer: Vec::new(),
         }
+    }
+
+    /// A loan from what the readers of the repository share.
+    pub(super) fn loan(&self) -> Loan {
+        self.repository.packs().memory().loan()
     }
 
     /// Says how many objects are coming.
@@ -84,13 +90,18 @@ impl Inspector {
         if self.references.count() > self.references_max {
             return Err(ReceiveError::Unconnected);
         }
-        let known = self.repository.find(&id, &mut self.buffer);
-        match known.map_err(unreadable)? {
-            Some(known) if known.kind != kind || known.data != content => {
-                Err(ReceiveError::Collision(id))
+        let Some(location) = self.repository.packs().locate(&id) else {
+            return Ok(());
+        };
+        // One of another size, which may be large, need not be read to be another.
+        let size = self.repository.size_at(location).map_err(unreadable)?;
+        if size == content.len() as u64 {
+            let known = self.repository.read(location, &mut self.buffer);
+            if known.map_err(unreadable)? == kind && self.buffer == content {
+                return Ok(());
             }
-            _ => Ok(()),
         }
+        Err(ReceiveError::Collision(id))
     }
 
     fn note_levels(&mut self, id: &ObjectId, kind: Kind, base: Option<&ObjectId>) {

@@ -1,8 +1,8 @@
 //! The second pass: builds what is stored as deltas, each base once, and completes thin packs.
 //!
 //! Source: gitformat-pack(5), "Deltified representation"; git-index-pack(1), `--fix-thin`.
-//! Bounds: [`Limits`]; contents that wait for their next delta hold [`WAITING_BYTES`] and one more
-//! object, others are built anew when it is their turn; large blobs are built in files (`content`);
+//! Bounds: [`Limits`]; contents that wait for their next delta hold [`WAITING_BYTES`], or less where no
+//! more is lent, and one more object, others are built anew when it is their turn; large blobs are built in files (`content`);
 //! there is no recursion.
 //! Invariant: a delta is built when its base has a name, so a ring of deltas is never entered and
 //! shows as deltas whose base is missing.
@@ -27,7 +27,7 @@ use super::{
     spool::Spool,
     stream::pack_hash,
 };
-use crate::git::packs::Content;
+use crate::git::{memory::Loan, packs::Content};
 
 /// Contents that wait for their next delta hold this much together.
 const WAITING_BYTES: u64 = 32 << 20;
@@ -59,6 +59,7 @@ pub(super) fn resolve(
         by_id,
         waiting: Vec::new(),
         waiting_bytes: 0,
+        loan: inspector.loan(),
         dropped: 0,
         spare: Vec::new(),
         decoder: Decoder::new(),
@@ -92,6 +93,7 @@ struct Resolver<'a> {
     by_id: Vec<(ObjectId, u32)>,
     waiting: Vec<Frame>,
     waiting_bytes: u64,
+    loan: Loan,
     /// So many of the first that wait have no content any more.
     dropped: usize,
     spare: Vec<Vec<u8>>,
@@ -249,11 +251,17 @@ impl Resolver<'_> {
         self.waiting_bytes += frame.content.as_ref().map_or(0, Content::length);
         self.dropped = self.dropped.min(self.waiting.len());
         self.waiting.push(frame);
-        while self.waiting_bytes > WAITING_BYTES && self.dropped + 1 < self.waiting.len() {
+        while self.dropped + 1 < self.waiting.len() && !self.may_wait() {
             let content = self.waiting[self.dropped].content.take();
             self.waiting_bytes -= content.as_ref().map_or(0, Content::length);
             self.dropped += 1;
         }
+    }
+
+    /// Whether the contents that wait take no more than they may.
+    fn may_wait(&mut self) -> bool {
+        let bytes = usize::try_from(self.waiting_bytes).unwrap_or(usize::MAX);
+        self.waiting_bytes <= WAITING_BYTES && self.loan.covers(bytes)
     }
 
     fn next_waiting(&mut self) -> Option<Frame> {

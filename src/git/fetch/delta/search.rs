@@ -1,7 +1,7 @@
 //! Compares each candidate with those before it and keeps the smallest delta.
 //!
 //! Bounds: [`WINDOW`] objects and the counterparts among them are in memory, [`WINDOW_BYTES_MAX`] in
-//! all beside the one being compared and one it is compared with; [`SEARCH_BYTES_MAX`] are read and compared for one pack, and what
+//! all beside the one being compared and one it is compared with, and less where no more is lent; [`SEARCH_BYTES_MAX`] are read and compared for one pack, and what
 //! it takes to finish with the last object; chains of new deltas are at most [`DEPTH_MAX`] long.
 //! Invariant: the order of the candidates is kept, so that a base in the pack is written before what
 //! stands on it.
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::git::{
     Location,
+    memory::Loan,
     packs::{ObjectReader, PackSet, ReadError},
 };
 
@@ -59,6 +60,7 @@ pub(in crate::git::fetch) struct Search {
     delta: Vec<u8>,
     attempt: Vec<u8>,
     bytes_left: u64,
+    loan: Loan,
 }
 
 /// An object that others are compared with.
@@ -102,6 +104,7 @@ impl Search {
         bytes_max: u64,
     ) -> Self {
         Self {
+            loan: packs.memory().loan(),
             packs,
             candidates: candidates.0.into_iter(),
             window: VecDeque::new(),
@@ -215,7 +218,7 @@ impl Search {
             if size > GOOD_ENOUGH * bytes_end || self.memory_bytes() > WINDOW_BYTES_MAX {
                 break;
             }
-            let source = &mut self.window[at];
+            let source = &self.window[at];
             let other = source.candidate;
             let of_use = if source.at_client {
                 other.kind == target.candidate.kind
@@ -233,6 +236,15 @@ impl Search {
             {
                 continue;
             }
+            // Both, the base's index, and two deltas.
+            let at_hand = usize::try_from(2 * (size + other.size)).unwrap_or(usize::MAX);
+            if !self
+                .loan
+                .covers(self.memory_bytes().saturating_add(at_hand))
+            {
+                break;
+            }
+            let source = &mut self.window[at];
             let cost = read(target, reader)? + read(source, reader)? + size;
             self.bytes_left = self.bytes_left.saturating_sub(cost);
             let (Some(target_bytes), Some(base)) = (&target.bytes, &source.bytes) else {
