@@ -8,7 +8,7 @@
 //! asks again.
 //! Not here: the conversation itself (`wire`).
 
-use std::{io, net::IpAddr, sync::Arc};
+use std::{future::poll_fn, io, net::IpAddr, pin::Pin, sync::Arc, task::Poll};
 
 use async_compression::tokio::bufread::GzipDecoder;
 use axum::{
@@ -226,7 +226,8 @@ impl Asked<'_> {
         }
     }
 
-    /// Runs the conversation in a task and answers as soon as it is known how the answer begins.
+    /// Runs the conversation, in a task of its own unless it ends at once, and answers as soon as it is
+    /// known how the answer begins.
     async fn converse(
         &self,
         caller: &Caller,
@@ -238,32 +239,24 @@ impl Asked<'_> {
         let path = percent_decoded(self.path).ok_or(Failure::NotFound)?;
         let (sender, mut chunks) = mpsc::channel(CHUNKS_IN_FLIGHT);
         let mut output = BodyOutput(sender);
-        let running = match service {
+        let mut running: Running = match service {
             Service::UploadPack => {
                 let fetch = self.state.wire.open_fetch(caller, &path)?;
-                self.state
-                    .tasks
-                    .spawn(async move { fetch.run(conversation, input, &mut output).await })
+                Box::pin(async move { fetch.run(conversation, input, &mut output).await })
             }
             Service::ReceivePack => {
                 let push = self.state.wire.open_push(caller, &path)?;
-                self.state
-                    .tasks
-                    .spawn(async move { push.run(conversation, input, &mut output).await })
+                Box::pin(async move { push.run(conversation, input, &mut output).await })
             }
         };
-        let body = match chunks.recv().await {
-            Some(first) => {
-                let rest = stream::unfold(chunks, async |mut chunks| {
-                    chunks.recv().await.map(|chunk| (chunk, chunks))
-                });
-                Body::from_stream(stream::iter([first]).chain(rest).map(Ok::<_, io::Error>))
-            }
-            None => match running.await {
-                Ok(Ok(())) => Body::empty(),
-                Ok(Err(error)) => return Err(error.into()),
-                Err(_) => return Err(Failure::Internal),
+        let body = match now_or_later(&mut running).await {
+            Some(ended) => match (chunks.try_recv(), ended) {
+                // No more than this fits between the two.
+                (Ok(all), _) => Body::from(all),
+                (Err(_), Ok(())) => Body::empty(),
+                (Err(_), Err(error)) => return Err(error.into()),
             },
+            None => self.later(running, chunks).await?,
         };
         let mut response = Response::new(body);
         let headers = response.headers_mut();
@@ -271,6 +264,44 @@ impl Asked<'_> {
         never_cached(headers);
         Ok(response)
     }
+
+    /// Lets it go on, also if the peer does not wait for it: a push may have got to its commit.
+    async fn later(
+        &self,
+        running: Running,
+        mut chunks: mpsc::Receiver<Bytes>,
+    ) -> Result<Body, Failure> {
+        let running = self.state.tasks.spawn(running);
+        match chunks.recv().await {
+            Some(first) => {
+                let rest = stream::unfold(chunks, async |mut chunks| {
+                    chunks.recv().await.map(|chunk| (chunk, chunks))
+                });
+                let all = stream::iter([first]).chain(rest);
+                Ok(Body::from_stream(all.map(Ok::<_, io::Error>)))
+            }
+            None => match running.await {
+                Ok(Ok(())) => Ok(Body::empty()),
+                Ok(Err(error)) => Err(error.into()),
+                Err(_) => Err(Failure::Internal),
+            },
+        }
+    }
+}
+
+/// A conversation under way.
+type Running = Pin<Box<dyn Future<Output = Result<(), WireError>> + Send>>;
+
+/// How it ended, if it never had to wait. Refs are mostly at hand: to pass them from one task to another
+/// costs more than to find them.
+async fn now_or_later(running: &mut Running) -> Option<Result<(), WireError>> {
+    poll_fn(|context| {
+        Poll::Ready(match running.as_mut().poll(context) {
+            Poll::Ready(ended) => Some(ended),
+            Poll::Pending => None,
+        })
+    })
+    .await
 }
 
 fn version(headers: &HeaderMap) -> Version {
