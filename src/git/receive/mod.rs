@@ -1,6 +1,6 @@
 //! Receiving packs: stream, index, complete, check, hold in quarantine, publish.
 //!
-//! In the order of the data: `stream` counts and hashes bytes, `scan` takes whole objects (pass 1),
+//! In the order of the data: `stream` counts bytes, `tail` hashes and spools them, `scan` takes whole objects (pass 1),
 //! `resolve` builds deltas (pass 2), `inspector` checks each object with `check` and all their links
 //! with `references`, `quarantine` holds the result and publishes it.
 //!
@@ -30,6 +30,7 @@ mod resolve;
 mod scan;
 mod spool;
 mod stream;
+mod tail;
 
 use std::io::Read;
 

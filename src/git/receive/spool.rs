@@ -134,6 +134,14 @@ impl Spool {
         &self.incoming
     }
 
+    /// Brings what is in a file to the disk.
+    pub(super) fn flush(&self) -> io::Result<()> {
+        match &self.bytes {
+            Bytes::Memory(_) => Ok(()),
+            Bytes::File { file, .. } => file.as_file().sync_data(),
+        }
+    }
+
     /// The file that holds everything, written now if it was not before.
     pub(super) fn into_file(self) -> io::Result<NamedTempFile> {
         match self.bytes {

@@ -1,4 +1,4 @@
-//! The pusher's bytes: counted, hashed and spooled as they are consumed.
+//! The pusher's bytes: counted, then hashed and spooled (`tail`) as they are consumed.
 //!
 //! Bounds: one buffer of [`BUFFER_BYTES`]; never more pack than `pack_bytes`.
 //! Invariant: it reads only when a byte is needed that it does not have, so it never waits for
@@ -12,6 +12,7 @@ use super::{
     ReceiveError,
     limits::{Limited, Limits},
     spool::Spool,
+    tail::Tail,
 };
 
 const BUFFER_BYTES: usize = 256 << 10;
@@ -27,8 +28,7 @@ pub(super) struct PackStream<'a> {
     position: u64,
     pack_bytes: u64,
     crc32: crc32fast::Hasher,
-    digest: digest::Context,
-    spool: Spool,
+    tail: Tail,
 }
 
 impl<'a> PackStream<'a> {
@@ -46,8 +46,7 @@ impl<'a> PackStream<'a> {
             position: 0,
             pack_bytes: limits.pack_bytes,
             crc32: crc32fast::Hasher::new(),
-            digest: digest::Context::new(pack_hash(format)),
-            spool,
+            tail: Tail::new(pack_hash(format), spool),
         }
     }
 
@@ -109,28 +108,30 @@ impl<'a> PackStream<'a> {
         format: gix_hash::Kind,
     ) -> Result<(Spool, Vec<u8>), ReceiveError> {
         self.flush()?;
-        let expected = self.digest.clone().finish();
         let length = format.len_in_bytes();
         while self.available().len() < length {
             self.fill()?;
         }
         let trailer = self.available()[..length].to_vec();
         self.consume(length)?;
+        let (expected, mut spool) = self.tail.finish().map_err(ReceiveError::Storage)?;
         if trailer != expected.as_ref() {
             return Err(ReceiveError::Checksum);
         }
-        if !self.available().is_empty() {
-            return Err(ReceiveError::Garbage(self.available().len()));
+        let garbage = self.end - self.start;
+        if garbage > 0 {
+            return Err(ReceiveError::Garbage(garbage));
         }
-        self.flush()?;
-        Ok((self.spool, trailer))
+        spool.append(&trailer).map_err(ReceiveError::Storage)?;
+        Ok((spool, trailer))
     }
 
-    /// Hashes and spools what was consumed and moves the rest to the buffer's front.
+    /// Lets what was consumed be hashed and spooled and moves the rest to the buffer's front.
     fn flush(&mut self) -> Result<(), ReceiveError> {
         let consumed = &self.buffer[..self.start];
-        self.digest.update(consumed);
-        self.spool.append(consumed).map_err(ReceiveError::Storage)?;
+        if !consumed.is_empty() {
+            self.tail.take(consumed).map_err(ReceiveError::Storage)?;
+        }
         self.buffer.copy_within(self.start..self.end, 0);
         self.position += self.start as u64;
         self.end -= self.start;
