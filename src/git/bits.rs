@@ -45,6 +45,12 @@ impl Bits {
         }
     }
 
+    /// Takes a number out.
+    pub(crate) fn remove(&mut self, number: u32) {
+        let (word, bit) = place(number);
+        self.words[word] &= !bit;
+    }
+
     /// Adds all numbers of a set made for as many numbers or fewer.
     pub(crate) fn insert_all(&mut self, others: &Self) {
         for (word, other) in self.words.iter_mut().zip(&others.words) {
@@ -145,5 +151,8 @@ mod tests {
             at_once.insert_range(first, end);
         }
         assert_eq!(at_once, bits);
+        bits.remove(64);
+        bits.remove(64);
+        assert_eq!((bits.len(), bits.contains(64)), (239, false));
     }
 }

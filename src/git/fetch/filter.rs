@@ -27,6 +27,13 @@ pub enum Filter {
 }
 
 impl Filter {
+    /// Whether this leaves out blobs, all of them, and nothing else.
+    pub(super) fn is_no_blobs(&self) -> bool {
+        let mut by_place = false;
+        self.each_part(&mut |part| by_place |= matches!(part, Self::Listed(_)));
+        !by_place && Rules::new(Some(self)) == Rules::NO_BLOBS
+    }
+
     /// Calls `take` with each filter that is no combination.
     pub(super) fn each_part<'a>(&'a self, take: &mut dyn FnMut(&'a Self)) {
         match self {
@@ -58,6 +65,12 @@ impl Rules {
         tags: true,
         trees: true,
         blobs: true,
+    };
+
+    /// Blobs alone are left out.
+    pub(super) const NO_BLOBS: Self = Self {
+        blobs: false,
+        ..Self::ALL
     };
 
     /// Commits and tags, and nothing that they hold.

@@ -35,6 +35,7 @@ use std::sync::Arc;
 
 use enumerate::{Ends, Enumeration, ObjectSet};
 use filter::Rules;
+use gix_object::Kind;
 use paths::Sightings;
 use plan::Encoding;
 
@@ -83,12 +84,14 @@ pub struct FetchRequest {
 }
 
 impl FetchRequest {
-    /// Whether it asks for all that its wants reach, and they are few enough to be remembered.
+    /// Whether it asks for all that its wants reach, or all but the blobs, and they are few enough to be
+    /// remembered.
     fn is_whole(&self) -> bool {
         let cuts = [&self.client_shallows, &self.shallow, &self.unshallow];
         let uncut = cuts.iter().all(|ids| ids.is_empty());
         let few = self.wants.len() <= visibility::CLONE_TIPS_MAX;
-        few && uncut && self.haves.is_empty() && self.filter.is_none()
+        let whole = self.filter.as_ref().is_none_or(Filter::is_no_blobs);
+        few && uncut && self.haves.is_empty() && whole
     }
 }
 
@@ -104,14 +107,14 @@ pub fn prepare(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<PackPlan, ReadError> {
     let mut history = History::new(packs);
-    let mut objects = match request.is_whole() && delta::finds_little(history.packs()) {
-        true => ObjectSet {
+    let mut objects = match all_reached(repository, &mut history, request, progress)? {
+        Some(selected) => ObjectSet {
             packs: Arc::clone(history.packs()),
-            selected: visibility::closure(repository, &mut history, &request.wants, progress)?,
+            selected,
             client: Bits::new(0),
             sightings: Sightings::default(),
         },
-        false => difference(&mut history, request, progress)?,
+        None => difference(&mut history, request, progress)?,
     };
     if request.include_tag {
         objects.include_tags(&mut history, refs)?;
@@ -123,6 +126,57 @@ pub fn prepare(
         search_bytes_max: delta::SEARCH_BYTES_MAX,
     };
     Ok(PackPlan::new(objects, encoding))
+}
+
+/// What a clone of everything consists of, with its blobs or without; `None` if it is none, or if the
+/// places of its objects need to be known.
+fn all_reached(
+    repository: &Repository,
+    history: &mut History,
+    request: &FetchRequest,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Option<Bits>, ReadError> {
+    if !request.is_whole() || !delta::finds_little(history.packs()) {
+        return Ok(None);
+    }
+    let wants = &request.wants;
+    if request.filter.is_none() {
+        return visibility::closure(repository, history, wants, progress).map(Some);
+    }
+    // A walk that enters no blobs costs less than one that does, and does not miss those that a plain
+    // folder lacks.
+    let mut reached = visibility::closure_at_hand(repository, history, wants, progress)?;
+    if let Some(reached) = &mut reached {
+        leave_out_blobs(history, wants, reached)?;
+    }
+    Ok(reached)
+}
+
+/// Leaves of what `wants` reach the blobs out that are not wanted by themselves.
+fn leave_out_blobs(
+    history: &mut History,
+    wants: &[ObjectId],
+    selected: &mut Bits,
+) -> Result<(), ReadError> {
+    let packs = Arc::clone(history.packs());
+    for (at, pack) in (0u32..).zip(packs.packs()) {
+        let first = packs.first_number(at);
+        if selected.count(first, first + pack.object_count()) == 0 {
+            continue;
+        }
+        for (position, kind) in pack.positions().iter().zip(pack.kinds()?) {
+            if *kind == Kind::Blob {
+                selected.remove(first + position);
+            }
+        }
+    }
+    let mut tags = Vec::new();
+    for want in wants {
+        let number = packs.number(want).ok_or(ReadError::Missing(*want))?;
+        let (number, _) = history.peel(number, &mut tags)?;
+        selected.insert(number);
+    }
+    Ok(())
 }
 
 /// Walks from what is wanted to what the client has.

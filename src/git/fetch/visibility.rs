@@ -10,7 +10,7 @@
 //! Not here: which refs a caller sees (`policy`).
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{BTreeSet, HashSet, VecDeque},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -56,14 +56,28 @@ enum Depth {
 }
 
 impl Visible {
-    /// What the pushes learnt that brought the large packs.
-    fn learnt(packs: &PackSet) -> Option<Self> {
-        let closed = packs.closed()?;
-        Some(Self {
-            tips: closed.tips,
-            depth: Depth::All,
-            objects: closed.objects,
-        })
+    /// What the pushes learnt that brought the large packs, but for packs that `tips` do not reach.
+    fn learnt(history: &mut History, tips: &[ObjectId]) -> Result<Option<Self>, ReadError> {
+        /// Packs that may be left out, such as those of pushes that were refused in the end.
+        const LEFT_OUT_MAX: usize = 8;
+        let packs = Arc::clone(history.packs());
+        let mut left_out = BTreeSet::new();
+        while left_out.len() <= LEFT_OUT_MAX
+            && let Some(closed) = packs.closed(&left_out)
+        {
+            let Some(unreached) = unreached(history, &closed.tips, tips)? else {
+                return Ok(Some(Self {
+                    tips: closed.tips,
+                    depth: Depth::All,
+                    objects: closed.objects,
+                }));
+            };
+            let at = packs.number(&unreached).map(|number| packs.pack_of(number));
+            if !at.is_some_and(|at| left_out.insert(at)) {
+                break;
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -160,6 +174,21 @@ fn hidden_among(
     Ok(ids)
 }
 
+/// As [`closure`], if something is known of it already: `None` if it were to be walked from the start.
+pub(super) fn closure_at_hand(
+    repository: &Repository,
+    history: &mut History,
+    wants: &[ObjectId],
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Option<Bits>, ReadError> {
+    let (sets, tips) = (repository.clones(), sorted(wants.to_vec()));
+    let Some(base) = sets.base(history, &tips, Depth::All)? else {
+        return Ok(None);
+    };
+    let visible = sets.grown(Some(base), history, tips, Depth::All, progress)?;
+    Ok(Some(visible.objects.clone()))
+}
+
 /// Everything that `wants` reach. It is remembered, so that after a push only what is new is looked at;
 /// apart from what is visible, so that nobody's choice of wants drives that out.
 pub(super) fn closure(
@@ -177,32 +206,49 @@ impl VisibleSets {
     fn get(
         &self,
         history: &mut History,
-        mut tips: Vec<ObjectId>,
+        tips: Vec<ObjectId>,
         depth: Depth,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Arc<Visible>, ReadError> {
-        tips.sort_unstable();
-        tips.dedup();
+        let tips = sorted(tips);
+        let base = self.base(history, &tips, depth)?;
+        self.grown(base, history, tips, depth, progress)
+    }
+
+    /// What is known already of what `tips` reach.
+    fn base(
+        &self,
+        history: &mut History,
+        tips: &[ObjectId],
+        depth: Depth,
+    ) -> Result<Option<Arc<Visible>>, ReadError> {
         let remembered: Vec<_> = self.lock().iter().cloned().collect();
         let fits = |visible: &&Arc<Visible>| visible.depth >= depth && visible.tips == tips;
         if let Some(visible) = remembered.iter().find(fits) {
-            return Ok(Arc::clone(visible));
+            return Ok(Some(Arc::clone(visible)));
         }
-        let mut base = None;
         for older in remembered.iter().filter(|older| older.depth == depth) {
-            if still_reached(history, &older.tips, &tips)? {
-                base = Some(Arc::clone(older));
-                break;
+            if unreached(history, &older.tips, tips)?.is_none() {
+                return Ok(Some(Arc::clone(older)));
             }
         }
-        if base.is_none()
-            && let Some(learnt) = Visible::learnt(history.packs())
-            && still_reached(history, &learnt.tips, &tips)?
+        let learnt = Visible::learnt(history, tips)?;
+        Ok(learnt.map(|learnt| self.remember(learnt)))
+    }
+
+    /// All that `tips` reach, beginning with what is known.
+    fn grown(
+        &self,
+        base: Option<Arc<Visible>>,
+        history: &mut History,
+        tips: Vec<ObjectId>,
+        depth: Depth,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Arc<Visible>, ReadError> {
+        if let Some(base) = &base
+            && base.tips == tips
         {
-            if learnt.tips == tips {
-                return Ok(self.remember(learnt));
-            }
-            base = Some(Arc::new(learnt));
+            return Ok(Arc::clone(base));
         }
         let rules = match depth {
             Depth::Commits => Rules::COMMITS,
@@ -234,12 +280,18 @@ impl VisibleSets {
     }
 }
 
-/// Whether all that `old` tips reach is reached by the `new` ones, as far as that is told quickly.
-fn still_reached(
+fn sorted(mut tips: Vec<ObjectId>) -> Vec<ObjectId> {
+    tips.sort_unstable();
+    tips.dedup();
+    tips
+}
+
+/// One of the `old` tips that the `new` ones do not reach, as far as that is told quickly.
+fn unreached(
     history: &mut History,
     old: &[ObjectId],
     new: &[ObjectId],
-) -> Result<bool, ReadError> {
+) -> Result<Option<ObjectId>, ReadError> {
     let gone: Vec<_> = old
         .iter()
         .filter(|tip| new.binary_search(tip).is_err())
@@ -249,7 +301,7 @@ fn still_reached(
         .filter(|tip| old.binary_search(tip).is_err())
         .collect();
     if gone.len().saturating_mul(come.len()) > ANCESTRY_TESTS_MAX {
-        return Ok(false);
+        return Ok(gone.first().copied().copied());
     }
     for tip in gone {
         let mut reached = false;
@@ -257,10 +309,10 @@ fn still_reached(
             reached = reached || is_ancestor(history, tip, other)?;
         }
         if !reached {
-            return Ok(false);
+            return Ok(Some(*tip));
         }
     }
-    Ok(true)
+    Ok(None)
 }
 
 /// Whether both are commits, and one reaches the other.

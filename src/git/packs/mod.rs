@@ -29,10 +29,10 @@ pub(crate) use cache::{Cache, KeyHasher};
 pub use content::Content;
 pub(crate) use content::{HELD_BYTES, Sink, build, result_size};
 pub(crate) use delta::{Instruction, instructions};
-pub(crate) use pack::{Entry, Pack, Stored};
+pub(crate) use pack::{DELTA_CHAIN_MAX, Entry, Pack, Stored};
 pub use pack::{OpenError, ReadError};
+pub(crate) use reader::Inflater;
 pub use reader::ObjectReader;
-pub(crate) use reader::{DELTA_CHAIN_MAX, Inflater};
 use run::Run;
 
 use super::{memory::Memory, scratch::Scratch};

@@ -1,7 +1,8 @@
 //! One open pack: where its entries lie and how each is stored.
 //!
 //! Source: gitformat-pack(5).
-//! Bounds: the table of sorted offsets costs 12 bytes an object and is made when first asked for.
+//! Bounds: the table of sorted offsets costs 12 bytes an object, that of kinds one; each is made when first
+//! asked for. A chain of deltas is at most [`DELTA_CHAIN_MAX`] long.
 //! Not here: how the bytes of the files are reached (`file`).
 
 use std::{
@@ -107,7 +108,11 @@ pub(crate) struct Pack {
     files: Files,
     object_count: u32,
     by_offset: OnceLock<ByOffset>,
+    kinds: OnceLock<Vec<Kind>>,
 }
+
+/// Most deltas between an object and the whole entry it is made from; git writes at most 4,095.
+pub(crate) const DELTA_CHAIN_MAX: usize = 4_095;
 
 /// The objects in the order in which they lie.
 struct ByOffset {
@@ -153,6 +158,7 @@ impl Pack {
             files,
             object_count: in_index,
             by_offset: OnceLock::new(),
+            kinds: OnceLock::new(),
         })
     }
 
@@ -169,6 +175,7 @@ impl Pack {
             object_count: loose.count(),
             files: Files::Loose(loose),
             by_offset: OnceLock::new(),
+            kinds: OnceLock::new(),
         })
     }
 
@@ -293,6 +300,40 @@ impl Pack {
                 Ok(Some(self.offset_at(position)))
             }
         }
+    }
+
+    /// What kind of object the entry at `offset` makes, told by heads of entries alone.
+    pub(crate) fn kind(&self, offset: u64) -> Result<Kind, ReadError> {
+        let mut at = offset;
+        for _ in 0..=DELTA_CHAIN_MAX {
+            let entry = self.entry(at)?;
+            if let Stored::Whole(kind) = entry.stored {
+                return Ok(kind);
+            }
+            at = self.base_offset(at, &entry)?.unwrap_or(at);
+        }
+        Err(self.damaged(offset, "chain of deltas is too long"))
+    }
+
+    /// The kinds of all objects, in the order of [`Self::offsets`].
+    pub(crate) fn kinds(&self) -> Result<&[Kind], ReadError> {
+        if let Some(kinds) = self.kinds.get() {
+            return Ok(kinds);
+        }
+        let offsets = self.offsets();
+        let mut kinds = Vec::with_capacity(offsets.len());
+        for offset in offsets {
+            let entry = self.entry(*offset)?;
+            kinds.push(match self.base_offset(*offset, &entry)? {
+                // Bases lie before what is made from them, but for those that are named by id.
+                Some(base) => match offsets[..kinds.len()].binary_search(&base) {
+                    Ok(rank) => kinds[rank],
+                    Err(_) => self.kind(base)?,
+                },
+                None => self.kind(*offset)?,
+            });
+        }
+        Ok(self.kinds.get_or_init(|| kinds))
     }
 
     /// The offsets of all entries, ascending.

@@ -2,8 +2,7 @@
 //!
 //! Bounds: [`ObjectReader::CACHE_BYTES`] of bases are remembered; an object of more than
 //! [`ObjectReader::OBJECT_BYTES_MAX`] is refused where it is to be held or made by deltas; what it is
-//! made from is held up to [`HELD_BYTES`], or [`SMALL_BYTES`] where no more is lent, else in files; a
-//! chain is at most [`DELTA_CHAIN_MAX`] long.
+//! made from is held up to [`HELD_BYTES`], or [`SMALL_BYTES`] where no more is lent, else in files.
 //! Invariant: what is returned was read from the snapshot of packs that the reader began with.
 
 use std::{
@@ -22,9 +21,6 @@ use super::{
 use crate::git::memory::Loan;
 #[cfg(test)]
 use crate::model::ObjectId;
-
-/// Most deltas between an object and the whole entry it is made from; git writes at most 4,095.
-pub(crate) const DELTA_CHAIN_MAX: usize = 4_095;
 
 /// Bases and deltas up to this size are held whatever is lent.
 const SMALL_BYTES: u64 = 1 << 20;
@@ -216,16 +212,7 @@ impl ObjectReader {
     /// # Errors
     /// When the pack is damaged.
     pub fn kind_at(&mut self, location: Location) -> Result<Kind, ReadError> {
-        let pack = self.packs.pack(location.pack);
-        let mut offset = location.offset;
-        for _ in 0..=DELTA_CHAIN_MAX {
-            let entry = pack.entry(offset)?;
-            if let Stored::Whole(kind) = entry.stored {
-                return Ok(kind);
-            }
-            offset = pack.base_offset(offset, &entry)?.unwrap_or(offset);
-        }
-        Err(pack.damaged(location.offset, "chain of deltas is too long"))
+        self.packs.pack(location.pack).kind(location.offset)
     }
 
     /// Bytes of the object, told without inflating more than the first few of them.

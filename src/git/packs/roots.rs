@@ -127,14 +127,16 @@ impl Roots {
 }
 
 impl PackSet {
-    /// The largest set of objects known to be closed that is made of whole packs; `None` if there is none.
-    pub(crate) fn closed(&self) -> Option<Closed> {
+    /// The largest set of objects known to be closed that is made of whole packs, none of them at the places
+    /// `left_out`; `None` if there is none.
+    pub(crate) fn closed(&self, left_out: &BTreeSet<u32>) -> Option<Closed> {
         if self.has_cuts() {
             return None;
         }
         let mut members = BTreeMap::new();
-        for pack in self.packs() {
+        for (at, pack) in (0u32..).zip(self.packs()) {
             if pack.object_count() as usize >= OBJECTS_MIN
+                && !left_out.contains(&at)
                 && let Some(roots) = Roots::read(pack.index_path())
             {
                 members.insert(name_of(pack.index_path()), roots);

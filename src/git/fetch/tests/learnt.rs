@@ -43,7 +43,7 @@ impl Pushed {
 
     /// What is known of the packs: how many objects, and what they hang on.
     fn learnt(&self) -> Option<(u64, BTreeSet<ObjectId>)> {
-        let closed = self.opened().packs().closed()?;
+        let closed = self.opened().packs().closed(&BTreeSet::new())?;
         Some((closed.objects.len(), closed.tips.into_iter().collect()))
     }
 
@@ -56,16 +56,20 @@ impl Pushed {
     #[track_caller]
     fn check_clone(&self, revisions: &[&str]) {
         let repository = self.opened();
-        let request = FetchRequest {
-            wants: revisions.iter().map(|name| self.stock.id(name)).collect(),
-            ofs_delta: true,
-            ..FetchRequest::default()
-        };
-        let (packs, refs) = (repository.packs(), self.stock.refs());
-        let plan = prepare(&repository, packs, &refs, &request, &mut |_| {}).unwrap();
-        assert_eq!(set(&plan), self.listed(revisions), "{revisions:?}");
-        let client = Stock::new(self.stock.format());
-        client.git_with_input(["index-pack", "--stdin"], &written(&plan));
+        for (filter, args) in [(None, &[][..]), (Some(Filter::BlobNone), NO_BLOBS)] {
+            let request = FetchRequest {
+                wants: revisions.iter().map(|name| self.stock.id(name)).collect(),
+                ofs_delta: true,
+                filter,
+                ..FetchRequest::default()
+            };
+            let (packs, refs) = (repository.packs(), self.stock.refs());
+            let plan = prepare(&repository, packs, &refs, &request, &mut |_| {}).unwrap();
+            let listed = self.listed(&[revisions, args].concat());
+            assert_eq!(set(&plan), listed, "{revisions:?} {args:?}");
+            let client = Stock::new(self.stock.format());
+            client.git_with_input(["index-pack", "--stdin"], &written(&plan));
+        }
     }
 
     /// Those of these commits that no other of them reaches.
@@ -76,6 +80,8 @@ impl Pushed {
         text.lines().map(|line| line.parse().unwrap()).collect()
     }
 }
+
+const NO_BLOBS: &[&str] = &["--filter=blob:none"];
 
 const ALL: &[&str] = &[
     "main", "side", "nested", "tree-tag", "v11", "v51", "v101", "v1", "v21", "v31", "v41", "v61",
@@ -133,9 +139,12 @@ fn packs_of_several_pushes_are_known_together_and_not_without_those_they_need() 
 #[test]
 fn what_nobody_reaches_any_more_is_not_sent() {
     let [stock, _] = Stock::each();
-    let pushed = Pushed::new(stock.with_history(700));
-    pushed.push(&["main~50", "side"], &[], false);
-    pushed.push(&["v1", "main"], &["main~50", "side"], false);
+    let pushed = Pushed::new(stock.with_history(1_000));
+    let first = ["main~300", "side~100"];
+    pushed.push(&first, &[], false);
+    pushed.push(&["v1", "main"], &first, false);
+    // The second is large and not asked for: the first is known all the same.
+    pushed.check_clone(&first);
     pushed.check_clone(&["side"]);
     pushed.check_clone(&["main~100"]);
     pushed.check_clone(&["main", "v1"]);
