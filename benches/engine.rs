@@ -38,7 +38,7 @@ fn main() {
     let folder = tempfile::TempDir::new().unwrap();
     let given = std::env::var_os("PACKHORSE_BENCH_REPOSITORY").map(PathBuf::from);
     let peer = Peer(given.unwrap_or_else(|| made(folder.path())));
-    let server = Served::copy(&peer, &folder.path().join("served"));
+    let server = Served::pushed(&peer, &folder.path().join("served"));
     println!("| case | engine ms | git ms | ratio | engine KiB | git KiB |");
     println!("|---|---:|---:|---:|---:|---:|");
     for case in cases(&peer) {
@@ -54,11 +54,7 @@ fn main() {
     let ours = median(|| {
         let empty = folder.path().join("empty");
         let repository = Repository::create(&empty, server.format).unwrap();
-        let limits = receive::Limits::default();
-        receive::ingest(&repository, &mut pack.as_slice(), &limits, &mut |_| {})
-            .unwrap()
-            .publish()
-            .unwrap();
+        push(&repository, &pack);
         std::fs::remove_dir_all(&empty).unwrap();
         pack.len()
     });
@@ -212,24 +208,22 @@ struct Served {
 }
 
 impl Served {
-    fn copy(peer: &Peer, folder: &Path) -> Self {
+    fn pushed(peer: &Peer, folder: &Path) -> Self {
         let format = peer.format();
-        drop(Repository::create(folder, format).unwrap());
-        for file in std::fs::read_dir(peer.0.join("objects/pack")).unwrap() {
-            let path = file.unwrap().path();
-            if path
-                .extension()
-                .is_some_and(|end| end == "pack" || end == "idx")
-            {
-                let copy = folder.join("objects/pack").join(path.file_name().unwrap());
-                std::fs::copy(&path, copy).unwrap();
-            }
-        }
+        let repository = Repository::create(folder, format).unwrap();
+        let refs = peer.refs();
+        let tips = refs.entries().iter().map(|entry| format!("{}\n", entry.id));
+        let pack = ["pack-objects", "-q", "--revs", "--stdout"];
+        let pack = peer.run(
+            &[&pack[..], &["--delta-base-offset"]].concat(),
+            tips.collect::<String>().as_bytes(),
+        );
+        push(&repository, &pack);
         Self {
             folder: folder.to_owned(),
             format,
-            repository: Repository::open(folder, format).unwrap(),
-            refs: peer.refs(),
+            repository,
+            refs,
         }
     }
 
@@ -251,6 +245,14 @@ impl Served {
     fn pack(&self, request: &FetchRequest) -> Vec<u8> {
         written(&self.plan(request))
     }
+}
+
+fn push(repository: &Repository, mut pack: &[u8]) {
+    let limits = receive::Limits::default();
+    receive::ingest(repository, &mut pack, &limits, &mut |_| {})
+        .unwrap()
+        .publish()
+        .unwrap();
 }
 
 fn written(plan: &fetch::PackPlan) -> Vec<u8> {
