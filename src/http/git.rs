@@ -41,8 +41,10 @@ use crate::{
 
 /// Chunks that may wait between the engine and the socket of one answer, besides those of `wire`.
 const CHUNKS_IN_FLIGHT: usize = 1;
-/// Bytes of a request body read at once.
-const READ_BYTES: usize = 64 << 10;
+/// Bytes of a push read at once.
+const PUSH_READ_BYTES: usize = 64 << 10;
+/// Bytes of a fetch's questions read at once: nearly all are shorter, and memory is cleared first.
+const FETCH_READ_BYTES: usize = 4 << 10;
 /// Longest `Git-Protocol` header that is read.
 const MAX_GIT_PROTOCOL: usize = 256;
 
@@ -206,20 +208,26 @@ impl Asked<'_> {
             .map(|chunk| chunk.map_err(io::Error::other));
         let raw = StreamReader::new(chunks);
         let limits = &self.state.limits;
-        let most = match service {
-            Service::UploadPack => limits.fetch_request_bytes,
+        let (most, at_once) = match service {
+            Service::UploadPack => (limits.fetch_request_bytes, FETCH_READ_BYTES),
             // The commands come before the pack and have their own bound.
-            Service::ReceivePack => limits
-                .push_pack_bytes
-                .saturating_add(limits.fetch_request_bytes),
+            Service::ReceivePack => {
+                let commands = limits.fetch_request_bytes;
+                (
+                    limits.push_pack_bytes.saturating_add(commands),
+                    PUSH_READ_BYTES,
+                )
+            }
         };
         let encoding = self
             .headers
             .get(header::CONTENT_ENCODING)
             .map(HeaderValue::as_bytes);
         match encoding {
-            None | Some(b"identity") => Ok(buffered(Bounded::new(raw, most))),
-            Some(b"gzip" | b"x-gzip") => Ok(buffered(Bounded::new(GzipDecoder::new(raw), most))),
+            None | Some(b"identity") => Ok(buffered(at_once, Bounded::new(raw, most))),
+            Some(b"gzip" | b"x-gzip") => {
+                Ok(buffered(at_once, Bounded::new(GzipDecoder::new(raw), most)))
+            }
             Some(other) => Err(Failure::Encoding(
                 String::from_utf8_lossy(other).into_owned(),
             )),
@@ -314,8 +322,8 @@ fn version(headers: &HeaderMap) -> Version {
 }
 
 /// Reads in pieces that are worth a wake-up.
-fn buffered(reader: impl AsyncRead + Send + 'static) -> Input {
-    Box::pin(BufReader::with_capacity(READ_BYTES, reader))
+fn buffered(at_once: usize, reader: impl AsyncRead + Send + 'static) -> Input {
+    Box::pin(BufReader::with_capacity(at_once, reader))
 }
 
 /// What git-http-backend(1) sends so that no proxy keeps an answer.
