@@ -1,15 +1,8 @@
 //! Who may do what over the wire: visibility, scopes of tokens, JWTs of an issuer, TLS.
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::json;
 
-use crate::support::{Remote, Server, User, Via};
-
-const ISSUER_KEY: &str = include_str!("../fixtures/keys/issuer-es256.pem");
-
-fn fixture(name: &str) -> String {
-    format!("{}/fixtures/keys/{name}", env!("CARGO_MANIFEST_DIR"))
-}
+use crate::support::{Remote, Server, User, Via, claims, issuer, key_file};
 
 fn seeded<'s>(owner: &User<'s>, name: &str, flags: &[&str]) -> Remote {
     let remote = owner.creates_repository_with(name, flags);
@@ -63,39 +56,14 @@ fn a_token_does_what_its_scopes_say_whatever_its_owner_may() {
     refused.fails_with("403");
 }
 
-fn jwt(claims: &serde_json::Value) -> String {
-    let key = EncodingKey::from_ec_pem(ISSUER_KEY.as_bytes()).unwrap();
-    encode(&Header::new(Algorithm::ES256), claims, &key).unwrap()
-}
-
-fn expiry() -> u64 {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap();
-    now.as_secs() + 3600
-}
-
 #[test]
 fn a_jwt_of_the_issuer_opens_the_repository_it_names_and_no_other() {
     let server = Server::start();
     let alice = server.user("alice");
-    server
-        .admin(&[
-            "issuer",
-            "add",
-            "acme",
-            "--public-key",
-            &fixture("issuer-es256.pub.pem"),
-        ])
-        .succeeds();
+    issuer(&server, "acme");
     let novel = server.repository("acme/team/novel");
     server.repository("acme/other");
-    let claims = |repository: &str, scopes: &[&str]| json!({"iss": "acme", "sub": "test", "repo": repository, "scopes": scopes, "iat": 0, "exp": expiry()});
-    let holder = |claims: &serde_json::Value| {
-        let mut holder = alice.with_token(&jwt(claims));
-        holder.name = "t".to_owned();
-        holder
-    };
+    let holder = |claims: &serde_json::Value| alice.with_jwt(claims);
     let writer = holder(&claims("team/novel", &["git:write"]));
     let copy = writer.clones(&novel, Via::Http);
     copy.git("switch --quiet -c main").stderr();
@@ -133,8 +101,8 @@ fn a_jwt_of_the_issuer_opens_the_repository_it_names_and_no_other() {
 fn https_serves_the_same_with_one_and_with_two() {
     let server = Server::start_with(|settings| {
         settings.https = Some("127.0.0.1:0".to_owned());
-        settings.tls_cert = Some(fixture("tls-cert.pem").into());
-        settings.tls_key = Some(fixture("tls-key.pem").into());
+        settings.tls_cert = Some(key_file("tls-cert.pem").into());
+        settings.tls_key = Some(key_file("tls-key.pem").into());
     });
     let alice = server.user("alice");
     let novel = seeded(&alice, "novel", &[]);
@@ -147,7 +115,7 @@ fn https_serves_the_same_with_one_and_with_two() {
     for version in ["HTTP/1.1", "HTTP/2"] {
         let folder = alice.new_folder();
         let version = format!("http.version={version}");
-        let trust = format!("http.sslCAInfo={}", fixture("tls-cert.pem"));
+        let trust = format!("http.sslCAInfo={}", key_file("tls-cert.pem"));
         folder
             .git_with(
                 &["-c", &version, "-c", &trust, "clone", "--quiet", &url, "."],

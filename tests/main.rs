@@ -20,6 +20,7 @@ mod http_transport;
 mod limits;
 mod notices;
 mod partial_clones;
+mod remotes;
 mod shallow;
 mod shutdown;
 mod ssh_transport;

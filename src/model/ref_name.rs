@@ -41,6 +41,9 @@ impl RefName {
     /// Longest name, in bytes; a file system behind a clone takes no longer one either.
     pub const MAX_BYTES: usize = 1024;
 
+    /// What lies below this is of Git's namespace `ephemeral` (gitnamespaces(7)).
+    pub const EPHEMERAL: &str = "refs/namespaces/ephemeral/";
+
     /// Parses a full name from the wire.
     ///
     /// # Errors
@@ -72,7 +75,26 @@ impl RefName {
         &self.0
     }
 
-    /// The short name if this is a branch.
+    /// The name it has inside its namespace: `refs/heads/x` for an ephemeral branch, its own for a ref of
+    /// no namespace. Rules about names speak of this one.
+    pub fn local(&self) -> &str {
+        self.0.strip_prefix(Self::EPHEMERAL).unwrap_or(&self.0)
+    }
+
+    /// The ref of this name in the namespace `ephemeral`.
+    ///
+    /// # Errors
+    /// When the name gets too long by it.
+    pub fn ephemeral(&self) -> Result<Self, RefNameError> {
+        format!("{}{}", Self::EPHEMERAL, self.0).parse()
+    }
+
+    /// Whether this is a branch, be it an ephemeral one.
+    pub fn is_branch(&self) -> bool {
+        self.local().starts_with("refs/heads/")
+    }
+
+    /// The short name if this is a branch of no namespace.
     pub fn as_branch(&self) -> Option<&str> {
         self.0.strip_prefix("refs/heads/")
     }
@@ -242,6 +264,26 @@ mod tests {
             RefName::from_bytes(b"refs/heads/\xff"),
             Err(RefNameError::NotUtf8)
         );
+    }
+
+    #[test]
+    fn an_ephemeral_ref_has_the_name_of_a_plain_one_inside() {
+        let plain: RefName = "refs/heads/x".parse().unwrap();
+        let ephemeral = plain.ephemeral().unwrap();
+        assert_eq!(ephemeral.as_str(), "refs/namespaces/ephemeral/refs/heads/x");
+        assert_eq!(
+            (plain.local(), ephemeral.local()),
+            ("refs/heads/x", "refs/heads/x")
+        );
+        assert!(plain.is_branch() && ephemeral.is_branch());
+        assert_eq!(
+            (plain.as_branch(), ephemeral.as_branch()),
+            (Some("x"), None)
+        );
+        let longest: RefName = format!("refs/heads/{}", "a".repeat(RefName::MAX_BYTES - 11))
+            .parse()
+            .unwrap();
+        assert!(longest.ephemeral().is_err());
     }
 
     #[test]

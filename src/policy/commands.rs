@@ -1,7 +1,8 @@
 //! What a push may do to single refs, once it may push at all.
 //!
 //! Source: the operations of the Code Storage API's ref policies; git's own default to keep the
-//! branch that HEAD names (`receive.denyDeleteCurrent`).
+//! branch that HEAD names (`receive.denyDeleteCurrent`). An ephemeral ref is judged by the name it has
+//! in its namespace, so that a policy for `main` holds for the ephemeral `main`, too.
 //! Invariant: a demand that can't be checked refuses.
 
 use super::{Authorized, Push};
@@ -46,7 +47,7 @@ pub enum Refusal {
     Reserved(&'static str),
 }
 
-/// Refs that no plain push may touch.
+/// Refs that no push may touch; those of the namespace `ephemeral` are none of them.
 pub const RESERVED_REFS: &[&str] = &["refs/namespaces/", "refs/internal/", "refs/pull/"];
 
 /// Judges one command of a push.
@@ -54,12 +55,15 @@ pub const RESERVED_REFS: &[&str] = &["refs/namespaces/", "refs/internal/", "refs
 /// # Errors
 /// Why it is refused.
 pub fn judge_command(push: &Authorized<Push>, change: &RefChange<'_>) -> Result<(), Refusal> {
-    let name = change.name.as_str();
+    let name = change.name.local();
     if let Some(reserved) = RESERVED_REFS
         .iter()
         .find(|prefix| name.starts_with(**prefix))
     {
         return Err(Refusal::Reserved(reserved));
+    }
+    if !name.starts_with("refs/") {
+        return Err(Refusal::Reserved(RefName::EPHEMERAL));
     }
     let of_key = push.target.deploy_key.as_ref().map(|key| &key.refs);
     for policy in [Some(&push.caller.grant.refs), of_key]

@@ -484,6 +484,24 @@ fn a_ref_policy_holds_for_the_refs_it_names() {
         ("refs/heads/signed", DELETE, false, true),
         ("refs/heads/other", CREATE, true, false),
         ("refs/tags/main", CREATE, true, false),
+        (
+            "refs/namespaces/ephemeral/refs/heads/free/x",
+            FORCED,
+            false,
+            true,
+        ),
+        (
+            "refs/namespaces/ephemeral/refs/heads/signed",
+            FORCED,
+            false,
+            false,
+        ),
+        (
+            "refs/namespaces/ephemeral/refs/heads/other",
+            CREATE,
+            true,
+            false,
+        ),
     ] {
         let name = name.parse().unwrap();
         let change = RefChange {
@@ -525,4 +543,11 @@ fn the_default_branch_stays_and_the_servers_own_refs_are_not_pushed() {
         check(&format!("{reserved}x"), DELETE, expected);
     }
     check("refs/pullover", CREATE, Ok(()));
+    check("refs/namespaces/ephemeral/refs/heads/main", DELETE, Ok(()));
+    for (name, reserved) in [
+        ("refs/namespaces/ephemeral/refs/pull/1", "refs/pull/"),
+        ("refs/namespaces/ephemeral/heads/x", RefName::EPHEMERAL),
+    ] {
+        check(name, CREATE, Err(Refusal::Reserved(reserved)));
+    }
 }

@@ -3,7 +3,7 @@
 //! Source: gitprotocol-pack(5) "Reference Discovery", gitprotocol-v2(5) "ls-refs".
 //! Bounds: [`CACHED_BYTES`] of answers in all, [`CACHED_PREFIXES`] prefixes in a cached question.
 //! Invariant: an answer is served only for the generation it was encoded from.
-//! Not here: which repository a caller sees (`policy`).
+//! Not here: which refs a remote shows (`remote`), which repository a caller sees (`policy`).
 
 use std::{
     num::NonZeroUsize,
@@ -18,14 +18,15 @@ use packhorse_protocol::{
     refs::{encode_advertisement, encode_receive_advertisement},
 };
 
+use super::remote::{NAMESPACES, Remote};
 use crate::model::{RefEntry, RefSnapshot};
 
 /// Bytes of all cached answers together.
 const CACHED_BYTES: usize = 64 << 20;
 /// A question with more prefixes is answered but not remembered.
 const CACHED_PREFIXES: usize = 16;
-/// Refs below this are another namespace's: never shown, whatever is asked.
-pub(super) const HIDDEN_PREFIX: &str = "refs/namespaces/";
+/// A remote of a repository.
+type Place = (u64, Remote);
 
 /// What an answer answers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -41,13 +42,13 @@ struct Answer {
     bytes: Bytes,
 }
 
-/// The answers of late, by repository and question.
+/// The answers of late, by remote and question.
 #[derive(Debug)]
 pub(super) struct Advertisements(Mutex<Cached>);
 
 #[derive(Debug)]
 struct Cached {
-    answers: LruCache<(u64, Question), Answer>,
+    answers: LruCache<(Place, Question), Answer>,
     bytes: usize,
 }
 
@@ -65,7 +66,7 @@ impl Advertisements {
     /// What `git-upload-pack` says first in versions 0 and 1.
     pub(super) fn upload_pack(
         &self,
-        repository: u64,
+        place: Place,
         refs: &RefSnapshot,
         offer: &Offer,
         transport: Transport,
@@ -73,7 +74,7 @@ impl Advertisements {
         let question = Question::UploadPack {
             with_no_done: transport == Transport::Advertisement,
         };
-        self.answer(repository, refs, question, |output| {
+        self.answer(place, refs, question, |output| {
             let head = refs.head_id();
             Ok(encode_advertisement(
                 offer,
@@ -89,11 +90,11 @@ impl Advertisements {
     /// What `git-receive-pack` says first.
     pub(super) fn receive_pack(
         &self,
-        repository: u64,
+        place: Place,
         refs: &RefSnapshot,
         offer: &Offer,
     ) -> Result<Bytes, ProtocolError> {
-        self.answer(repository, refs, Question::ReceivePack, |output| {
+        self.answer(place, refs, Question::ReceivePack, |output| {
             Ok(encode_receive_advertisement(
                 offer,
                 visible(refs.entries()),
@@ -105,7 +106,7 @@ impl Advertisements {
     /// The answer to `ls-refs`.
     pub(super) fn ls_refs(
         &self,
-        repository: u64,
+        place: Place,
         refs: &RefSnapshot,
         asked: &LsRefsRequest,
     ) -> Result<Bytes, ProtocolError> {
@@ -131,17 +132,17 @@ impl Advertisements {
             encode(&mut output)?;
             return Ok(output.into());
         }
-        self.answer(repository, refs, Question::LsRefs(asked.clone()), encode)
+        self.answer(place, refs, Question::LsRefs(asked.clone()), encode)
     }
 
     fn answer(
         &self,
-        repository: u64,
+        place: Place,
         refs: &RefSnapshot,
         question: Question,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), ProtocolError>,
     ) -> Result<Bytes, ProtocolError> {
-        let key = (repository, question);
+        let key = (place, question);
         if let Some(answer) = self
             .0
             .lock()
@@ -170,7 +171,7 @@ impl Advertisements {
 }
 
 impl Cached {
-    fn remember(&mut self, key: (u64, Question), answer: Answer) {
+    fn remember(&mut self, key: (Place, Question), answer: Answer) {
         if answer.bytes.len() > CACHED_BYTES / 4 {
             return;
         }
@@ -205,7 +206,7 @@ fn visible<'a>(
 ) -> impl Iterator<Item = AdvertisedRef<'a>> {
     entries
         .into_iter()
-        .filter(|entry| !entry.name.as_str().starts_with(HIDDEN_PREFIX))
+        .filter(|entry| !entry.name.as_str().starts_with(NAMESPACES))
         .map(|entry| AdvertisedRef {
             name: entry.name.as_str().as_bytes(),
             id: Some(entry.id.as_ref()),
@@ -247,14 +248,20 @@ mod tests {
     fn an_answer_changes_with_the_generation_and_only_with_it() {
         let advertisements = Advertisements::new(8);
         let one = refs(1, &["refs/heads/main"]);
-        let first = advertisements.ls_refs(7, &one, &asked(&[])).unwrap();
-        let again = advertisements.ls_refs(7, &one, &asked(&[])).unwrap();
+        let first = advertisements
+            .ls_refs((7, Remote::Ordinary), &one, &asked(&[]))
+            .unwrap();
+        let again = advertisements
+            .ls_refs((7, Remote::Ordinary), &one, &asked(&[]))
+            .unwrap();
         assert_eq!(first.as_ptr(), again.as_ptr(), "the very same bytes");
         let two = refs(2, &["refs/heads/main", "refs/heads/next"]);
-        let later = advertisements.ls_refs(7, &two, &asked(&[])).unwrap();
+        let later = advertisements
+            .ls_refs((7, Remote::Ordinary), &two, &asked(&[]))
+            .unwrap();
         assert!(later.len() > first.len());
         let other = advertisements
-            .ls_refs(8, &refs(1, &[]), &asked(&[]))
+            .ls_refs((8, Remote::Ordinary), &refs(1, &[]), &asked(&[]))
             .unwrap();
         assert_eq!(
             &other[..],
@@ -271,7 +278,9 @@ mod tests {
             &["refs/heads/main", "refs/namespaces/ephemeral/refs/heads/x"],
         );
         for prefixes in [&[][..], &["refs/namespaces/"], &["refs/"]] {
-            let answer = advertisements.ls_refs(1, &refs, &asked(prefixes)).unwrap();
+            let answer = advertisements
+                .ls_refs((1, Remote::Ordinary), &refs, &asked(prefixes))
+                .unwrap();
             assert!(
                 !String::from_utf8_lossy(&answer).contains("ephemeral"),
                 "{prefixes:?}"
@@ -288,7 +297,7 @@ mod tests {
         for repository in 0..50 {
             let bytes = Bytes::from(vec![0; CACHED_BYTES / 8]);
             cached.remember(
-                (repository, Question::ReceivePack),
+                ((repository, Remote::Ordinary), Question::ReceivePack),
                 Answer {
                     generation: 1,
                     bytes,

@@ -16,7 +16,6 @@ use tokio::sync::mpsc;
 use super::{
     Input, Output, WireError,
     dialogue::{Dialogue, KEEPALIVE},
-    fetch::shown,
     objects::{UNREADABLE, Work, named_ref},
     opened::{Opened, finish},
     stream::{CHUNKS_IN_FLIGHT, PackFramer, Piece},
@@ -87,7 +86,7 @@ impl Opened<policy::Fetch> {
         }
         let hosting = &self.wire.0.hosting;
         let all = hosting.refs(&self.allowed).await.map_err(super::internal)?;
-        let refs = shown(&all);
+        let refs = self.remote.shows(&all);
         let mut work = None;
         let work = self.work(&mut work, &refs).await?;
         let verbose = options.verbose;

@@ -50,7 +50,7 @@ impl Opened<policy::Fetch> {
     ) -> Result<(), WireError> {
         let hosting = &self.wire.0.hosting;
         let all = hosting.refs(&self.allowed).await.map_err(super::internal)?;
-        let refs = shown(&all);
+        let refs = self.remote.shows(&all);
         let id = self.repository.facts.id;
         let offer = Arc::new(self.offer());
         let mut state = UploadPack::start(
@@ -68,7 +68,7 @@ impl Opened<policy::Fetch> {
                 }
                 UploadPack::Advertise(reply) => {
                     let answer = self.wire.0.advertisements.upload_pack(
-                        id,
+                        (id, self.remote),
                         &refs,
                         &offer,
                         conversation.transport,
@@ -77,7 +77,11 @@ impl Opened<policy::Fetch> {
                     reply.sent()
                 }
                 UploadPack::LsRefs(asked, reply) => {
-                    let answer = self.wire.0.advertisements.ls_refs(id, &refs, &asked)?;
+                    let answer =
+                        self.wire
+                            .0
+                            .advertisements
+                            .ls_refs((id, self.remote), &refs, &asked)?;
                     dialogue.answer(answer).await?;
                     let next = reply.sent();
                     dialogue.told(next).await?
@@ -169,26 +173,12 @@ impl Opened<policy::Fetch> {
                     .await
                     .map_err(super::internal)?
                     .map_err(super::internal)?;
-                Work::new(self.wire.clone(), id, git, Arc::clone(refs), slot)
+                let shown = (self.remote, Arc::clone(refs));
+                Work::new(self.wire.clone(), id, git, shown, slot)
             }
         };
         Ok(work.insert(taken))
     }
-}
-
-/// The refs without those of other namespaces, which nothing in a plain conversation may reach.
-pub(super) fn shown(refs: &Arc<RefSnapshot>) -> Arc<RefSnapshot> {
-    let hidden = super::advertisement::HIDDEN_PREFIX.as_bytes();
-    if refs.with_prefix(hidden).is_empty() {
-        return Arc::clone(refs);
-    }
-    let entries = refs.entries().iter();
-    let kept = entries.filter(|entry| !entry.name.as_str().as_bytes().starts_with(hidden));
-    Arc::new(RefSnapshot::new(
-        refs.generation(),
-        refs.head().clone(),
-        kept.cloned().collect(),
-    ))
 }
 
 /// The refs that `want-ref` lines name, or the first that is none to be seen.

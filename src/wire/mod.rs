@@ -16,6 +16,7 @@ mod opened;
 mod path;
 mod plans;
 mod push;
+mod remote;
 mod slots;
 mod stream;
 
@@ -30,6 +31,7 @@ pub(crate) use self::slots::RETRY_AFTER_SECONDS;
 use self::{
     advertisement::Advertisements,
     plans::Plans,
+    remote::Remote,
     slots::{Busy, SlotBounds, Slots},
     stream::Buffers,
 };
@@ -195,13 +197,19 @@ impl Wire {
     /// Opens the repository at `path` for cloning and fetching.
     ///
     /// # Errors
-    /// When the caller may not fetch from it, or it isn't there for this caller.
+    /// When the caller may not fetch from it, it isn't there for this caller, or the path names a
+    /// remote that only takes pushes.
     pub fn open_fetch(
         &self,
         caller: &Caller,
         path: &str,
     ) -> Result<Opened<policy::Fetch>, Refused> {
-        self.open(caller, path)
+        let opened = self.open::<policy::Fetch>(caller, path)?;
+        if opened.remote == Remote::Import {
+            let reason = "this remote takes pushes only; fetch from the one without +import";
+            return Err(Refused::Forbidden(reason.to_owned()));
+        }
+        Ok(opened)
     }
 
     /// Opens the repository at `path` for pushing.
@@ -213,13 +221,13 @@ impl Wire {
     }
 
     fn open<A: RepositoryAction>(&self, caller: &Caller, path: &str) -> Result<Opened<A>, Refused> {
-        let path = path::repository_path(caller, path)
+        let (path, remote) = path::repository_path(caller, path)
             .ok_or_else(|| refused(caller, &Denied::NotVisible))?;
         match self.0.hosting.authorize::<A>(caller, &path) {
             Ok((allowed, repository)) => Ok(Opened::new(
                 self.clone(),
                 caller.clone(),
-                repository,
+                (repository, remote),
                 allowed,
             )),
             Err(HostingError::Denied(denied)) => Err(refused(caller, &denied)),

@@ -17,6 +17,7 @@ use super::{
     Output, Wire, WireError,
     dialogue::{Dialogue, KEEPALIVE},
     plans::Question,
+    remote::Remote,
     slots::Slot,
     stream::{Buffers, CHUNKS_IN_FLIGHT, PackFramer, Piece},
 };
@@ -36,6 +37,7 @@ pub(super) const UNREADABLE: &str = "the server could not read its objects";
 pub(super) struct Work {
     wire: Wire,
     repository: u64,
+    remote: Remote,
     git: git::Repository,
     pub(super) packs: Arc<git::PackSet>,
     pub(super) refs: Arc<RefSnapshot>,
@@ -47,12 +49,13 @@ impl Work {
         wire: Wire,
         repository: u64,
         git: git::Repository,
-        refs: Arc<RefSnapshot>,
+        (remote, refs): (Remote, Arc<RefSnapshot>),
         slot: Slot,
     ) -> Self {
         Self {
             wire,
             repository,
+            remote,
             packs: git.packs(),
             git,
             refs,
@@ -213,6 +216,7 @@ impl Work {
     ) -> Result<Arc<PackPlan>, WireError> {
         let question = Question {
             repository: self.repository,
+            remote: self.remote,
             generation: self.refs.generation(),
             request: request.clone(),
         };

@@ -9,6 +9,7 @@ use packhorse_protocol::Offer;
 use super::{
     Input, Output, Wire, WireError,
     dialogue::{AGENT, Dialogue},
+    remote::Remote,
 };
 use crate::{
     hosting::Repository,
@@ -21,6 +22,7 @@ pub struct Opened<A: RepositoryAction> {
     pub(super) wire: Wire,
     pub(super) caller: Caller,
     pub(super) repository: Repository,
+    pub(super) remote: Remote,
     pub(super) allowed: Arc<Authorized<A>>,
 }
 
@@ -28,13 +30,14 @@ impl<A: RepositoryAction> Opened<A> {
     pub(super) fn new(
         wire: Wire,
         caller: Caller,
-        repository: Repository,
+        (repository, remote): (Repository, Remote),
         allowed: Authorized<A>,
     ) -> Self {
         Self {
             wire,
             caller,
             repository,
+            remote,
             allowed: Arc::new(allowed),
         }
     }

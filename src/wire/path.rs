@@ -1,17 +1,25 @@
-//! From the path in a Git URL to the repository it names.
+//! From the path in a Git URL to the repository it names, and which of its remotes.
 //!
-//! Source: Code Storage digest, "Addresses": with a JWT of issuer `O` the path `R` means `O/R`.
+//! Source: Code Storage API: with a JWT of issuer `O` the path `R` means `O/R`.
 //! Invariant: a path is taken as it stands or not at all; nothing like `..` or `~` is resolved.
 
+use super::remote::Remote;
 use crate::model::{Caller, Principal, RepositoryLimit, RepositoryPath};
 
 /// The repository that `path` names for this caller; `None` if it can't be the name of any.
 ///
-/// A leading slash, one trailing slash and a trailing `.git` are dropped.
-pub(super) fn repository_path(caller: &Caller, path: &str) -> Option<RepositoryPath> {
+/// A leading slash, one trailing slash and a trailing `.git` are dropped, and the suffix that says
+/// which remote: a JWT for `R` opens all remotes of `R`.
+pub(super) fn repository_path(caller: &Caller, path: &str) -> Option<(RepositoryPath, Remote)> {
     let path = path.strip_prefix('/').unwrap_or(path);
     let path = path.strip_suffix('/').unwrap_or(path);
     let path = path.strip_suffix(".git").unwrap_or(path);
+    let (path, remote) = Remote::of(path);
+    let path = named(caller, path)?;
+    Some((path, remote))
+}
+
+fn named(caller: &Caller, path: &str) -> Option<RepositoryPath> {
     let Principal::Issuer { namespace, .. } = &caller.principal else {
         return path.parse().ok();
     };
@@ -57,7 +65,7 @@ mod tests {
 
     #[track_caller]
     fn check(caller: &Caller, path: &str, expected: Option<&str>) {
-        let found = repository_path(caller, path).map(|path| path.to_string());
+        let found = repository_path(caller, path).map(|(path, _)| path.to_string());
         assert_eq!(found.as_deref(), expected, "path {path:?}");
     }
 
@@ -92,5 +100,7 @@ mod tests {
         check(&caller, "/other.git", Some("acme/other"));
         check(&issuer("acme/x"), "/acme/x.git", Some("acme/acme/x"));
         check(&issuer("x"), "/acme/x.git", Some("acme/x"));
+        check(&issuer("x"), "/x+ephemeral.git", Some("acme/x"));
+        check(&issuer("x"), "/acme/x+import.git", Some("acme/x"));
     }
 }

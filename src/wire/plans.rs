@@ -16,7 +16,7 @@ use std::{
 use lru::LruCache;
 use tokio::sync::OnceCell;
 
-use super::WireError;
+use super::{WireError, remote::Remote};
 use crate::git::fetch::{FetchRequest, PackPlan};
 
 /// Plans that are remembered.
@@ -26,10 +26,11 @@ const PLANS_BYTES: usize = 64 << 20;
 /// Ids in a request that is remembered; a longer one is unlikely to come twice.
 const REQUEST_IDS: usize = 4096;
 
-/// One question: which repository, as of when, and what was asked.
+/// One question: which repository, through which remote, as of when, and what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Question {
     pub(super) repository: u64,
+    pub(super) remote: Remote,
     pub(super) generation: u64,
     pub(super) request: FetchRequest,
 }

@@ -29,7 +29,7 @@ use crate::{
     config::Limits,
     git::receive::{self, Quarantine, ReceiveError},
     hosting::{Command, HostingError, Push},
-    model::{ObjectId, RefName},
+    model::ObjectId,
     policy::{self, Authorized},
 };
 
@@ -83,8 +83,8 @@ impl Opened<policy::Push> {
                         .await
                         .map_err(super::internal)?;
                     let answer = shared.advertisements.receive_pack(
-                        self.repository.facts.id,
-                        &refs,
+                        (self.repository.facts.id, self.remote),
+                        &self.remote.shows(&refs),
                         &offer,
                     )?;
                     dialogue.answer(answer).await?;
@@ -221,7 +221,7 @@ impl Opened<policy::Push> {
         let mut verdicts = Vec::with_capacity(request.commands.len());
         let mut commands = Vec::with_capacity(request.commands.len());
         for command in &request.commands {
-            match RefName::from_bytes(&command.name) {
+            match self.remote.full_name(&command.name) {
                 Ok(name) => {
                     verdicts.push(Ok(()));
                     commands.push(Command {
@@ -230,7 +230,7 @@ impl Opened<policy::Push> {
                         new: present(command.new),
                     });
                 }
-                Err(error) => verdicts.push(Err(error.to_string())),
+                Err(reason) => verdicts.push(Err(reason)),
             }
         }
         if request.atomic && commands.len() < verdicts.len() {

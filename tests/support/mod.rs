@@ -4,12 +4,14 @@
 //! stock clients, keys and tokens are made for the one test that uses them.
 
 mod git;
+mod issuer;
 mod process;
 mod server;
 mod strace;
 mod user;
 
 pub(crate) use git::{Finished, Folder, Git, clean_command, installed};
+pub(crate) use issuer::{claims, issuer, key_file};
 pub(crate) use process::{Administrator, Process, admin};
 pub(crate) use server::{Server, binary};
 pub(crate) use strace::Strace;

@@ -90,7 +90,7 @@ impl Examiner {
         let Some(kind) = self.reader.kind(&new)? else {
             return Ok(Err(Refusal::MissingObject(new)));
         };
-        if command.name.as_branch().is_some() && kind != Kind::Commit {
+        if command.name.is_branch() && kind != Kind::Commit {
             return Ok(Err(Refusal::NotACommit(new)));
         }
         let peeled = match kind {
