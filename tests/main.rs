@@ -14,6 +14,7 @@ mod crash_recovery;
 mod deploy_keys;
 mod features;
 mod foreign;
+mod forks;
 mod git_versions;
 mod hostile;
 mod http_transport;

@@ -99,6 +99,7 @@ pub(super) fn status_of_hosting(error: &HostingError) -> StatusCode {
         HostingError::Password(PasswordError::Hash(_))
         | HostingError::Disk(_)
         | HostingError::Objects(_)
+        | HostingError::Fork(_)
         | HostingError::Folder { .. }
         | HostingError::Receive(_)
         | HostingError::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -16,6 +16,7 @@ pub mod diff;
 pub mod fetch;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod fork;
 mod history;
 mod memory;
 mod packs;
@@ -24,6 +25,7 @@ pub mod receive;
 mod repository;
 mod scratch;
 
+pub use fork::ForkError;
 pub use gix_object::Kind as ObjectKind;
 pub use memory::Memory;
 pub use packs::{Content, Location, ObjectReader, OpenError, PackSet, ReadError};

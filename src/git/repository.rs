@@ -1,7 +1,7 @@
 //! Repositories on disk, opened once and shared.
 //!
-//! Source: the folder layout is git's own (`objects/pack`, `objects/info`) and an `incoming` folder
-//! for pushes under way.
+//! Source: the folder layout is git's own (`objects/pack`, `objects/info`), an `incoming` folder for
+//! pushes under way, and in forks a folder of `borrowed` packs.
 //! Bounds: [`Repositories`] keeps as many repositories open as its capacity says, besides those in use.
 //! Invariant: there is at most one live [`Repository`] for a folder, so that a pack published
 //! through it is seen by everybody who asks after that; readers keep the [`PackSet`] they began with.
@@ -20,7 +20,7 @@ use lru::LruCache;
 use super::{
     fetch::VisibleSets,
     memory::Memory,
-    packs::{OpenError, Pack, PackSet, indices},
+    packs::{BORROWED, OpenError, Pack, PackSet, indices},
     receive::sweep,
     scratch::Scratch,
 };
@@ -91,12 +91,31 @@ impl Repository {
         format: ObjectFormat,
         memory: &Memory,
     ) -> Result<Self, OpenError> {
-        let indices = indices(&folder.join("objects/pack"))?;
-        let incoming = folder.join("incoming");
-        let packs = PackSet::open(format, &indices)?
-            .building_in(Scratch::of(incoming.clone()))
-            .sharing(memory.clone());
-        Ok(Self::of(folder, incoming, packs))
+        let packs = Self::open_packs(folder, format, memory)?;
+        Ok(Self::of(folder, folder.join("incoming"), packs))
+    }
+
+    fn open_packs(
+        folder: &Path,
+        format: ObjectFormat,
+        memory: &Memory,
+    ) -> Result<PackSet, OpenError> {
+        let packs = PackSet::open(format, &own_and_borrowed(folder)?)?;
+        Ok(packs
+            .building_in(Scratch::of(folder.join("incoming")))
+            .sharing(memory.clone()))
+    }
+
+    /// Opens all packs once more, for everybody who asks from now on.
+    ///
+    /// # Errors
+    /// When a pack with an index can't be used; the packs seen so far stay.
+    pub(super) fn reread(&self) -> Result<(), OpenError> {
+        let _adding = lock(&self.0.adding);
+        let memory = self.packs().memory().clone();
+        let packs = Self::open_packs(&self.0.folder, self.0.format, &memory)?;
+        *self.0.packs.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(packs);
+        Ok(())
     }
 
     /// Opens the packs and loose objects of an ordinary repository: of its own `objects` folder,
@@ -190,7 +209,7 @@ impl Repository {
     pub fn add_pack(&self, index_path: &Path) -> Result<(), OpenError> {
         let _adding = lock(&self.0.adding);
         let packs = self.packs();
-        let known = |pack: &Arc<Pack>| pack.index_path().file_name() == index_path.file_name();
+        let known = |pack: &Arc<Pack>| pack.index_path() == index_path;
         if packs.packs().iter().any(known) {
             return Ok(());
         }
@@ -408,6 +427,19 @@ fn settled_indices(objects: &[PathBuf]) -> Result<Vec<PathBuf>, OpenError> {
         listed = again;
     }
     Ok(listed)
+}
+
+/// The indices of all packs of a repository.
+fn own_and_borrowed(folder: &Path) -> Result<Vec<PathBuf>, OpenError> {
+    let mut all = indices(&folder.join("objects/pack"))?;
+    let borrowed = folder.join(BORROWED);
+    if borrowed
+        .try_exists()
+        .map_err(|source| io(&borrowed, source))?
+    {
+        all.append(&mut indices(&borrowed)?);
+    }
+    Ok(all)
 }
 
 fn io(path: &Path, source: std::io::Error) -> OpenError {

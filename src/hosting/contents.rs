@@ -71,6 +71,14 @@ impl Hosting {
 }
 
 impl Contents {
+    pub(super) fn refs(&self) -> &RefSnapshot {
+        &self.refs
+    }
+
+    pub(super) fn repository(&self) -> &git::Repository {
+        &self.repository
+    }
+
     /// The branch that HEAD names; it need not exist.
     pub fn default_branch(&self) -> &RefName {
         self.refs.head()

@@ -33,6 +33,7 @@ mod branches;
 mod contents;
 mod deploy_keys;
 mod directory;
+mod forks;
 mod namespaces;
 mod push;
 mod repository;
@@ -44,6 +45,7 @@ pub use bootstrap::{BootstrapError, Bootstrapped, bootstrap};
 pub use branches::{BadCursor, Branch, BranchCursor, EPHEMERAL_BRANCHES, Page};
 pub use contents::{Contents, File, Touching};
 pub use deploy_keys::DeployKeySettings;
+pub use forks::{ForkPoint, OWN_PROVIDERS};
 pub use push::{Command, CommandOutcome, Moved, Push, Refusal};
 pub use repository::{RepositoryChange, RepositorySettings};
 
@@ -119,6 +121,9 @@ pub enum HostingError {
     /// A repository's folder can't be made, opened or removed.
     #[error("repository folder failed")]
     Disk(#[from] git::RepositoryError),
+    /// Objects of one repository can't be shared with another.
+    #[error("repository can't be forked")]
+    Fork(#[from] git::ForkError),
     /// A folder below that of all repositories can't be listed.
     #[error("folder {folder:?} can't be read")]
     Folder {

@@ -142,7 +142,7 @@ impl Hosting {
     }
 
     /// Removes a folder that no row names; a failure is made up for at the next start.
-    async fn remove_folder(&self, uuid: String) {
+    pub(super) async fn remove_folder(&self, uuid: String) {
         let folders = self.repositories.clone();
         let name = uuid.clone();
         if let Err(error) = blocking(move || Ok(folders.delete(&name)?)).await {
@@ -266,7 +266,7 @@ impl RepositoryChange {
     }
 }
 
-fn check_default_branch(branch: &RefName) -> Result<(), HostingError> {
+pub(super) fn check_default_branch(branch: &RefName) -> Result<(), HostingError> {
     match branch.as_branch() {
         Some(_) => Ok(()),
         None => Err(HostingError::Invalid {

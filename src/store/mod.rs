@@ -28,6 +28,7 @@ pub mod issuers;
 pub mod memberships;
 mod migrate;
 pub mod namespaces;
+pub mod origins;
 mod ref_cache;
 pub mod refs;
 pub mod repositories;

@@ -11,7 +11,7 @@ use super::{
     codec::Record,
     deploy_keys,
     memberships::{self, MemberOf},
-    refs,
+    origins, refs,
     rows::{Index, Rows},
 };
 use crate::model::{ObjectFormat, RefName, RepositoryName, Timestamp, Visibility};
@@ -203,6 +203,7 @@ pub fn remove(from: &Transaction<'_>, row: &RepositoryRow) -> Result<(), StoreEr
     NAMES.remove(from, (row.namespace_id, lower.as_str()))?;
     UUIDS.remove(from, row.uuid.as_str())?;
     refs::remove_all(from, row.id)?;
+    origins::remove(from, row.id)?;
     memberships::remove_all(from, MemberOf::Repository(row.id))?;
     deploy_keys::remove_grants_of(from, row.id)
 }

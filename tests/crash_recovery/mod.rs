@@ -7,6 +7,7 @@
 //! right order, is shown by `flushes`.
 
 mod flushes;
+mod forks;
 mod scene;
 mod start;
 mod steps;

@@ -7,7 +7,7 @@ const REPOSITORY: &str = "admin/novel";
 
 /// What must be there after the crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum After {
+pub(super) enum After {
     /// All as before, no file more.
     Nothing,
     /// All as before, but for a pack that nothing names.
@@ -20,17 +20,22 @@ enum After {
 
 /// Where a kill is placed.
 #[derive(Debug, Clone, Copy)]
-struct Step {
+pub(super) struct Step {
     /// The call that the kill comes before.
     call: &'static str,
     /// The n-th of a thread.
     number: usize,
     /// What its arguments hold.
     at: &'static str,
-    after: After,
+    pub(super) after: After,
 }
 
-const fn step(call: &'static str, number: usize, at: &'static str, after: After) -> Step {
+pub(super) const fn step(
+    call: &'static str,
+    number: usize,
+    at: &'static str,
+    after: After,
+) -> Step {
     Step {
         call,
         number,
@@ -40,7 +45,7 @@ const fn step(call: &'static str, number: usize, at: &'static str, after: After)
 }
 
 /// Follows the server and kills it at this step of what comes next.
-fn kill_at(scene: &Scene, step: Step) -> Strace {
+pub(super) fn kill_at(scene: &Scene, step: Step) -> Strace {
     let call = step.call;
     let inject = format!("inject={call}:signal=KILL:when={}", step.number);
     Strace::attach(
@@ -66,7 +71,7 @@ fn hold_after_commit(scene: &Scene) -> Strace {
 
 /// Waits for the end of the server and makes sure that it was killed where it should have been.
 #[track_caller]
-fn killed(scene: &mut Scene, strace: Strace, step: Step) {
+pub(super) fn killed(scene: &mut Scene, strace: Strace, step: Step) {
     let server = scene.server.take().unwrap();
     assert!(!server.ends().success());
     let log = strace.log();

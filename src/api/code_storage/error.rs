@@ -43,6 +43,9 @@ pub(super) enum Error {
     /// There is more of it than can be served.
     #[error("{0}")]
     TooMuch(String),
+    /// The token that a fork brings for its source is none that opens it.
+    #[error("base_repo: the token does not open the source")]
+    SourceToken,
     /// The file is not what the client thinks.
     #[error("precondition failed")]
     PreconditionFailed,
@@ -81,6 +84,7 @@ impl Error {
             Self::Name(_) | Self::Ref(_) | Self::Parameter(_) | Self::NotServed(_) => {
                 StatusCode::BAD_REQUEST
             }
+            Self::SourceToken => StatusCode::UNAUTHORIZED,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::TooMuch(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,

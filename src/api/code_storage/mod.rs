@@ -5,7 +5,7 @@
 //! Invariant: the order of checks is credential, scope, repository, parameters, so that a parameter
 //! error tells nobody whether a repository exists. The repository is never in the path: a JWT names
 //! it in its `repo` claim, and for every other credential the query does, `?repo=namespace/name`.
-//! Not here: writing commits through the API, mirrors and forks.
+//! Not here: writing commits through the API, mirrors.
 
 use axum::{
     Router,
@@ -14,6 +14,7 @@ use axum::{
 
 use super::{App, table};
 
+mod base;
 mod branches;
 mod commits;
 mod content;

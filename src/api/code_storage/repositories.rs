@@ -3,7 +3,13 @@
 use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::{PAGE_DEFAULT, PAGE_MAX, error::Error, revision::branch_name, target};
+use super::{
+    PAGE_DEFAULT, PAGE_MAX,
+    base::{BaseRepository, BaseView},
+    error::Error,
+    revision::branch_name,
+    target,
+};
 use crate::{
     api::{App, body::JsonBody, off_runtime, query::Query},
     hosting::{Hosting, Repository, RepositorySettings},
@@ -19,7 +25,7 @@ const SCAN: usize = 500;
 #[derive(Debug, Deserialize)]
 pub(super) struct NewRepository {
     default_branch: Option<String>,
-    base_repo: Option<serde::de::IgnoredAny>,
+    base_repo: Option<BaseRepository>,
 }
 
 /// The answer of [`create`].
@@ -39,6 +45,8 @@ pub(super) struct RepositoryView {
     url: String,
     default_branch: String,
     created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base_repo: Option<BaseView>,
 }
 
 /// The answer of [`list`].
@@ -58,23 +66,25 @@ pub(super) struct RemovedView {
 }
 
 impl RepositoryView {
-    fn new(caller: &Caller, repository: &Repository) -> Self {
+    fn new(hosting: &Hosting, caller: &Caller, repository: &Repository) -> Result<Self, Error> {
         let id = target::id_for(caller, &repository.facts.path);
         let branch = &repository.row.default_branch;
-        Self {
+        let origin = hosting.origin(repository.row.id)?;
+        Ok(Self {
             repo_id: id.clone(),
             url: id,
             default_branch: branch.as_branch().unwrap_or(branch.as_str()).to_owned(),
             created_at: repository.row.created_at.to_string(),
-        }
+            base_repo: origin.map(BaseView::from),
+        })
     }
 }
 
-/// `POST /api/v1/repos`: makes the private repository that the JWT names.
+/// `POST /api/v1/repos`: makes the private repository that the JWT names, empty or as a fork.
 ///
-/// 201 its id and time; 400 the body or the name is not understood, or asks for a mirror or a fork;
-/// 401 no valid credential, or none with `repo:write`; 403 the caller may not make it; 404 no such
-/// namespace; 409 it exists.
+/// 201 its id and time; 400 the body or the name is not understood, or asks for a mirror; 401 no valid
+/// credential, none with `repo:write`, or a fork whose token does not open its source; 403 the caller
+/// may not make it; 404 no such namespace, source or revision; 409 it exists.
 pub(super) async fn create(
     State(app): State<App>,
     caller: Caller,
@@ -84,19 +94,24 @@ pub(super) async fn create(
     let path = target::repository(&caller, &query)?;
     let authorized = app.hosting.authorize_creation(&caller, &path)?;
     let new: NewRepository = body.parse_or_empty()?;
-    if new.base_repo.is_some() {
-        return Err(Error::NotServed(
-            "base_repo is not served: this server makes neither mirrors nor forks yet",
-        ));
-    }
-    let default_branch = new.default_branch.as_deref().unwrap_or(DEFAULT_BRANCH);
-    let settings = RepositorySettings {
-        visibility: Visibility::Private,
-        default_branch: branch_name(default_branch)?,
-        object_format: ObjectFormat::default(),
-        description: String::new(),
+    let default_branch = new.default_branch.as_deref();
+    let row = match new.base_repo {
+        Some(base) => {
+            let fork = base.into_fork(default_branch)?;
+            let (source, point) = fork.authorize(&app, &caller)?;
+            let forked = app.hosting.fork_repository(authorized, source, point);
+            forked.await?
+        }
+        None => {
+            let settings = RepositorySettings {
+                visibility: Visibility::Private,
+                default_branch: branch_name(default_branch.unwrap_or(DEFAULT_BRANCH))?,
+                object_format: ObjectFormat::default(),
+                description: String::new(),
+            };
+            app.hosting.create_repository(authorized, settings).await?
+        }
     };
-    let row = app.hosting.create_repository(authorized, settings).await?;
     let id = target::id_for(&caller, &path);
     let view = CreatedView {
         id: id.clone(),
@@ -132,8 +147,8 @@ pub(super) async fn list(
         let last = found.last().map(|last| last.row.name.to_string());
         let repos = found
             .iter()
-            .map(|repository| RepositoryView::new(&caller, repository))
-            .collect();
+            .map(|repository| RepositoryView::new(&hosting, &caller, repository))
+            .collect::<Result<_, _>>()?;
         Ok(Json(ListView {
             repos,
             next_cursor: last.filter(|_| has_more),
@@ -179,7 +194,8 @@ pub(super) async fn show(
 ) -> Result<Json<RepositoryView>, Error> {
     let path = target::repository(&caller, &query)?;
     let (_, repository) = app.hosting.authorize::<View>(&caller, &path)?;
-    Ok(Json(RepositoryView::new(&caller, &repository)))
+    let view = RepositoryView::new(&app.hosting, &caller, &repository)?;
+    Ok(Json(view))
 }
 
 /// `DELETE /api/v1/repos/delete`: deletes the repository that the JWT names, for good.

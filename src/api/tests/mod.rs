@@ -33,6 +33,7 @@ mod accounts;
 mod code_storage;
 mod contents;
 mod deploy_keys;
+mod forks;
 mod namespaces;
 mod repositories;
 mod requests;
@@ -50,7 +51,7 @@ struct World {
     router: Router,
     admin: String,
     admin_caller: Caller,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// What came back.
@@ -114,7 +115,7 @@ impl World {
             hosting,
             folders,
             admin,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -170,6 +171,18 @@ impl World {
     async fn makes(&self, path: &str, body: Value) -> Value {
         let path = format!("/api/v1/admin/{path}");
         self.post(&path, &self.admin, body).await.is(201)
+    }
+
+    /// How many folders of repositories there are.
+    fn folders_on_disk(&self) -> usize {
+        let list = |folder: &std::path::Path| {
+            let entries = std::fs::read_dir(folder).unwrap();
+            entries
+                .map(|entry| entry.unwrap().path())
+                .collect::<Vec<_>>()
+        };
+        let shelves = list(&self.folder.path().join("repositories"));
+        shelves.iter().map(|shelf| list(shelf).len()).sum()
     }
 
     /// A user's token with these scopes.

@@ -28,7 +28,7 @@ pub use negotiate::Negotiation;
 pub use plan::{PackPlan, Stopped, WriteError};
 pub use shallow::{Boundary, Deepen, DeepenError, boundary};
 pub use sparse::{SparseError, SparseList};
-pub(super) use visibility::VisibleSets;
+pub(super) use visibility::{VisibleSets, closure};
 pub use visibility::{hidden, refused, unnamed};
 
 use std::sync::Arc;

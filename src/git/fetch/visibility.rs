@@ -191,7 +191,7 @@ pub(super) fn closure_at_hand(
 
 /// Everything that `wants` reach. It is remembered, so that after a push only what is new is looked at;
 /// apart from what is visible, so that nobody's choice of wants drives that out.
-pub(super) fn closure(
+pub(in crate::git) fn closure(
     repository: &Repository,
     history: &mut History,
     wants: &[ObjectId],

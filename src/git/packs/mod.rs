@@ -16,6 +16,7 @@ mod pack;
 mod reader;
 pub(crate) mod roots;
 mod run;
+mod shown;
 
 use std::{
     fs,
@@ -34,6 +35,7 @@ pub use pack::{OpenError, ReadError};
 pub(crate) use reader::Inflater;
 pub use reader::ObjectReader;
 use run::Run;
+pub(crate) use shown::{BORROWED, Shown};
 
 use super::{memory::Memory, scratch::Scratch};
 use crate::model::{ObjectFormat, ObjectId};
@@ -228,7 +230,8 @@ impl PackSet {
     pub(crate) fn with_prefix(&self, prefix: &gix_hash::Prefix, limit: usize) -> Vec<ObjectId> {
         let mut found = Vec::new();
         for pack in &self.packs {
-            for position in pack.positions_with_prefix(prefix).take(limit) {
+            let positions = pack.positions_with_prefix(prefix);
+            for position in positions.filter(|at| pack.shows(*at)).take(limit) {
                 let id = pack.id_at(position).to_owned();
                 if !found.contains(&id) {
                     found.push(id);

@@ -18,6 +18,7 @@ use super::{
     file::Files,
     loose::Loose,
     run::{first_not_below, key_of},
+    shown::Shown,
 };
 use crate::model::{ObjectFormat, ObjectId};
 
@@ -109,6 +110,8 @@ pub(crate) struct Pack {
     object_count: u32,
     by_offset: OnceLock<ByOffset>,
     kinds: OnceLock<Vec<Kind>>,
+    /// `None` for all of them.
+    shown: Option<Shown>,
 }
 
 /// Most deltas between an object and the whole entry it is made from; git writes at most 4,095.
@@ -159,6 +162,7 @@ impl Pack {
             object_count: in_index,
             by_offset: OnceLock::new(),
             kinds: OnceLock::new(),
+            shown: Shown::beside(index_path, in_index)?,
         })
     }
 
@@ -176,6 +180,7 @@ impl Pack {
             files: Files::Loose(loose),
             by_offset: OnceLock::new(),
             kinds: OnceLock::new(),
+            shown: None,
         })
     }
 
@@ -187,7 +192,13 @@ impl Pack {
         self.object_count
     }
 
-    /// Position of the object among the sorted ids.
+    /// Whether the object at this position is there for others than the deltas of this pack.
+    pub(crate) fn shows(&self, position: u32) -> bool {
+        let shown = self.shown.as_ref();
+        shown.is_none_or(|shown| shown.contains(position))
+    }
+
+    /// Position of the object among the sorted ids, whether it is shown or not.
     pub(crate) fn find(&self, id: &oid) -> Option<u32> {
         let count = self.object_count();
         let key = key_of(id);

@@ -15,7 +15,7 @@ use gix_object::{Data, Kind};
 use gix_zlib::{Decompress, FlushDecompress, Status};
 
 use super::{
-    Cache, Content, Entry, HELD_BYTES, Location, Pack, PackSet, ReadError, Sink, Stored, content,
+    Cache, Content, DELTA_CHAIN_MAX, Entry, HELD_BYTES, Location, Pack, PackSet, ReadError, Sink, Stored, content,
     delta,
 };
 use crate::git::memory::Loan;

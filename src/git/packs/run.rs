@@ -3,7 +3,7 @@
 //! Bounds: a table costs 16 bytes an object and covers packs of at most [`ALONE`] objects each;
 //! larger packs are searched in their own mapped index.
 //! Invariant: runs cover neighbouring packs in order; of an id that several packs hold, the table
-//! keeps the first pack's entry.
+//! keeps the first pack's entry; what a pack does not show is not found.
 
 use std::{cmp::Ordering, sync::Arc};
 
@@ -42,7 +42,8 @@ impl Run {
             pack: at,
             position,
         };
-        Self::Table((0..count).map(slot).collect())
+        let shown = (0..count).filter(|position| pack.shows(*position));
+        Self::Table(shown.map(slot).collect())
     }
 
     /// Both in one table, if `earlier` is not much longer than `later`.
@@ -75,7 +76,11 @@ impl Run {
     /// Pack and position of the object.
     pub(super) fn find(&self, packs: &[Arc<Pack>], id: &oid) -> Option<(u32, u32)> {
         match self {
-            Self::Pack(at) => packs[*at as usize].find(id).map(|position| (*at, position)),
+            Self::Pack(at) => {
+                let pack = &packs[*at as usize];
+                let position = pack.find(id).filter(|position| pack.shows(*position));
+                position.map(|position| (*at, position))
+            }
             Self::Table(slots) => {
                 let key = key_of(id);
                 let first = first_not_below(slots.len(), key, |at| slots[at].key);

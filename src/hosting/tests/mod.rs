@@ -17,6 +17,7 @@ use crate::{
 };
 
 mod accounts;
+mod forks;
 mod pushes;
 mod repositories;
 
