@@ -412,7 +412,7 @@ impl Browser {
         Ok(found)
     }
 
-    fn each_entry(
+    pub(super) fn each_entry(
         &mut self,
         tree: &oid,
         mut take: impl FnMut(&[u8], u32, Kind, &oid),

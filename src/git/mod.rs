@@ -13,21 +13,26 @@ pub mod browse;
 mod commit;
 mod deflate;
 pub mod diff;
+pub mod edit;
 pub mod fetch;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod fork;
 mod history;
+mod last_change;
 mod memory;
 mod packs;
 mod patterns;
 pub mod receive;
 mod repository;
 mod scratch;
+mod signed;
 
 pub use fork::ForkError;
 pub use gix_object::Kind as ObjectKind;
+pub use last_change::{GaveUp, LastChanges};
 pub use memory::Memory;
 pub use packs::{Content, Location, ObjectReader, OpenError, PackSet, ReadError};
 pub use patterns::PatternsError;
 pub use repository::{Repositories, Repository, RepositoryError};
+pub use signed::{Signed, signed};

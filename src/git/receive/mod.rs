@@ -23,6 +23,7 @@ mod inspector;
 mod levels;
 mod limits;
 mod pack;
+mod pieces;
 mod quarantine;
 mod reader;
 mod references;
@@ -38,6 +39,7 @@ pub use check::{Message, Notices, Problem, Severity, Strictness, StrictnessError
 pub use compose::Composer;
 pub use error::ReceiveError;
 pub use limits::{Limited, Limits};
+pub use pieces::BlobPieces;
 pub(super) use quarantine::sweep;
 pub use quarantine::{NewObject, Quarantine};
 pub use reader::QuarantineReader;
