@@ -100,6 +100,7 @@ pub(super) fn status_of_hosting(error: &HostingError) -> StatusCode {
         | HostingError::Disk(_)
         | HostingError::Objects(_)
         | HostingError::Fork(_)
+        | HostingError::Tree(_)
         | HostingError::Folder { .. }
         | HostingError::Receive(_)
         | HostingError::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -108,8 +109,17 @@ pub(super) fn status_of_hosting(error: &HostingError) -> StatusCode {
 
 /// What a client reads of a failure that is ours; the log gets the whole of it.
 pub(super) fn internal(error: &(dyn std::error::Error + 'static)) -> Response {
+    let status = StatusCode::INTERNAL_SERVER_ERROR;
+    failure(status, error_text(error, status))
+}
+
+/// What a client reads of a refusal with this status; of a failure that is ours the log gets the whole.
+pub(super) fn error_text(error: &(dyn std::error::Error + 'static), status: StatusCode) -> String {
+    if status != StatusCode::INTERNAL_SERVER_ERROR {
+        return error.to_string();
+    }
     tracing::error!(error, "request failed");
-    failure(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
+    "internal error".to_owned()
 }
 
 /// The body of a refusal.
@@ -123,7 +133,12 @@ pub(super) fn failure(status: StatusCode, error: impl Into<String>) -> Response 
     let body = ErrorBody {
         error: error.into(),
     };
-    let mut response = (status, Json(body)).into_response();
+    with_headers(status, Json(body))
+}
+
+/// A refusal with this body and the headers that its status calls for.
+pub(super) fn with_headers(status: StatusCode, body: impl IntoResponse) -> Response {
+    let mut response = (status, body).into_response();
     match status {
         StatusCode::UNAUTHORIZED => {
             response

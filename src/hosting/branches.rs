@@ -8,7 +8,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use super::{Hosting, HostingError, blocking};
 use crate::{
-    model::{ObjectId, RefSnapshot, Timestamp},
+    model::{ObjectId, RefEntry, RefSnapshot, Timestamp},
     policy::{Authorized, Denied, Fetch, RepositoryAction},
     store::{refs, refs::NumberedMove},
 };
@@ -16,8 +16,8 @@ use crate::{
 /// Most branches in one page.
 const PAGE_MAX: usize = 1000;
 
-/// Where ephemeral branches lie: the branches of Git's namespace `ephemeral`.
-pub const EPHEMERAL_BRANCHES: &str = "refs/namespaces/ephemeral/refs/heads/";
+/// Where ephemeral branches lie.
+const EPHEMERAL_BRANCHES: &str = "refs/namespaces/ephemeral/refs/heads/";
 
 /// A branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,39 +88,46 @@ impl Hosting {
         found.ok_or(HostingError::Denied(Denied::NotVisible))
     }
 
-    /// At most `limit` branches in the order they were made, those behind the cursor only.
+    /// At most `limit` refs whose names begin with `prefix`, by name, those behind `after` only.
+    ///
+    /// # Errors
+    /// When the repository was removed meanwhile or the store fails.
+    pub async fn refs_below(
+        &self,
+        authorized: &Authorized<Fetch>,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<RefEntry>, HostingError> {
+        let refs = self.refs(authorized).await?;
+        let below = refs.with_prefix(prefix.as_bytes());
+        let start = after.map_or(0, |after| {
+            below.partition_point(|entry| entry.name.as_str() <= after)
+        });
+        let rest = &below[start..];
+        let limit = limit.min(PAGE_MAX);
+        Ok(Page {
+            items: rest.iter().take(limit).cloned().collect(),
+            has_more: rest.len() > limit,
+        })
+    }
+
+    /// At most `limit` branches, plain or ephemeral ones, in the order they were made, those behind the
+    /// cursor only.
     ///
     /// # Errors
     /// When the store fails.
     pub fn branches(
         &self,
         authorized: &Authorized<Fetch>,
+        ephemeral: bool,
         after: Option<BranchCursor>,
         limit: usize,
     ) -> Result<Page<Branch>, HostingError> {
-        self.branches_below("refs/heads/", authorized, after, limit)
-    }
-
-    /// The same for the ephemeral branches.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn ephemeral_branches(
-        &self,
-        authorized: &Authorized<Fetch>,
-        after: Option<BranchCursor>,
-        limit: usize,
-    ) -> Result<Page<Branch>, HostingError> {
-        self.branches_below(EPHEMERAL_BRANCHES, authorized, after, limit)
-    }
-
-    fn branches_below(
-        &self,
-        prefix: &str,
-        authorized: &Authorized<Fetch>,
-        after: Option<BranchCursor>,
-        limit: usize,
-    ) -> Result<Page<Branch>, HostingError> {
+        let prefix = match ephemeral {
+            true => EPHEMERAL_BRANCHES,
+            false => "refs/heads/",
+        };
         let snapshot = self.store.snapshot()?;
         let limit = limit.min(PAGE_MAX);
         let after = after.map_or(0, |cursor| cursor.0);

@@ -16,8 +16,9 @@ use std::{
 use super::{Hosting, HostingError, blocking};
 use crate::{
     git::{
-        self, Content, ObjectKind, PackSet, ReadError,
+        self, Content, LastChanges, ObjectKind, PackSet, ReadError,
         browse::{Browser, CommitDetail, Listing, TreeEntry},
+        edit::{TreeEditor, notes},
         fetch,
     },
     model::{ObjectId, RefName, RefSnapshot},
@@ -104,10 +105,18 @@ impl Contents {
             let short = name.strip_prefix(prefix).unwrap_or(name);
             self.refs.find(&format!("{prefix}{short}"))
         });
-        if let Some(entry) = named {
-            return Ok(Some(entry.id));
+        match named {
+            Some(entry) => Ok(Some(entry.id)),
+            None => self.object(name),
         }
-        if !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    }
+
+    /// The object of this id, or of the unambiguous beginning of one, of four digits at least.
+    ///
+    /// # Errors
+    /// When objects can't be read.
+    pub fn object(&self, name: &str) -> Result<Option<ObjectId>, HostingError> {
+        if name.len() < 4 || !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Ok(None);
         }
         let Some(found) = self.browser.resolve(&self.refs, name) else {
@@ -125,6 +134,64 @@ impl Contents {
     pub fn commit_of(&mut self, id: ObjectId) -> Result<Option<ObjectId>, HostingError> {
         let (id, kind) = self.browser.peel(&id)?;
         Ok((kind == ObjectKind::Commit).then_some(id))
+    }
+
+    /// The tree that an object is, or leads to as a commit or a tag.
+    ///
+    /// # Errors
+    /// When objects can't be read.
+    pub fn tree_of(&mut self, id: ObjectId) -> Result<Option<ObjectId>, HostingError> {
+        Ok(self.browser.tree_of(&id)?)
+    }
+
+    /// For each of these paths, which all exist in `commit`, the last commit that changed it; looks at
+    /// no more than `walk_max` commits.
+    ///
+    /// # Errors
+    /// When objects can't be read.
+    pub fn last_changes(
+        &mut self,
+        commit: ObjectId,
+        paths: &[&[u8]],
+        walk_max: usize,
+    ) -> Result<LastChanges, HostingError> {
+        Ok(self.browser.last_changes(&commit, paths, walk_max)?)
+    }
+
+    /// Bytes of a blob.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn size(&mut self, blob: ObjectId) -> Result<u64, HostingError> {
+        Ok(self.browser.blob_size(&blob)?)
+    }
+
+    /// One commit with all that it says.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn commit(&mut self, id: ObjectId) -> Result<CommitDetail, HostingError> {
+        Ok(self.browser.commit(&id)?)
+    }
+
+    /// The note on an object in the tree of a notes ref, at most `bytes_max` of it.
+    ///
+    /// # Errors
+    /// When objects can't be read, or the note is longer.
+    pub fn note(
+        &mut self,
+        notes: ObjectId,
+        object: &ObjectId,
+        bytes_max: u64,
+    ) -> Result<Option<Vec<u8>>, HostingError> {
+        let Some(tree) = self.browser.tree_of(&notes)? else {
+            return Ok(None);
+        };
+        let mut editor = TreeEditor::new(Arc::clone(&self.packs), Some(&tree))?;
+        match notes::find(&mut editor, object)? {
+            Some((_, note)) => Ok(Some(self.browser.blob(&note, bytes_max)?)),
+            None => Ok(None),
+        }
     }
 
     /// The commits that one reaches, newest first, at most `limit` after the first `skip`.

@@ -30,6 +30,7 @@ mod access;
 mod accounts;
 mod bootstrap;
 mod branches;
+mod commits;
 mod contents;
 mod deploy_keys;
 mod directory;
@@ -42,7 +43,10 @@ mod tests;
 
 pub use accounts::{NewAccount, TokenSettings};
 pub use bootstrap::{BootstrapError, Bootstrapped, bootstrap};
-pub use branches::{BadCursor, Branch, BranchCursor, EPHEMERAL_BRANCHES, Page};
+pub use branches::{BadCursor, Branch, BranchCursor, Page};
+pub use commits::{
+    Base, CommitError, Committed, Draft, NoteChange, NoteWritten, Onto, Start, TreeChange,
+};
 pub use contents::{Contents, File, Touching};
 pub use deploy_keys::DeployKeySettings;
 pub use forks::{ForkPoint, OWN_PROVIDERS};
@@ -60,6 +64,9 @@ pub struct Hosting {
     secret: ServerSecret,
     /// Most refs that a repository may have.
     refs_max: u64,
+    /// What one commit made by API may bring.
+    receive_limits: Arc<git::receive::Limits>,
+    turns: commits::Turns,
 }
 
 /// A repository that its caller may see.
@@ -136,6 +143,9 @@ pub enum HostingError {
     /// The repository's objects can't be read.
     #[error("repository is damaged")]
     Objects(#[from] git::ReadError),
+    /// A tree can't be looked into.
+    #[error("tree can't be read")]
+    Tree(#[from] git::edit::EditError),
     /// Objects that were pushed can't be stored.
     #[error("pushed objects can't be stored")]
     Receive(#[from] git::receive::ReceiveError),
@@ -215,6 +225,17 @@ impl Hosting {
             repositories,
             secret,
             refs_max: u64::MAX,
+            receive_limits: Arc::default(),
+            turns: commits::Turns::default(),
+        }
+    }
+
+    /// The same services, with these bounds on what a commit made by API may bring.
+    #[must_use]
+    pub fn with_receive_limits(self, limits: git::receive::Limits) -> Self {
+        Self {
+            receive_limits: Arc::new(limits),
+            ..self
         }
     }
 

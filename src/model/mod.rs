@@ -4,6 +4,7 @@
 //! input or output or knows another module of the server.
 //! Not here: what a caller may do (`policy`) and how rows are stored (`store`).
 
+mod branch_name;
 mod caller;
 mod object_format;
 mod ref_name;
@@ -14,6 +15,7 @@ mod scope;
 mod secret;
 mod timestamp;
 
+pub use branch_name::BranchName;
 pub use caller::{Caller, CredentialUsed, Grant, Principal, RepositoryLimit};
 pub use gix_hash::ObjectId;
 pub use object_format::{ObjectFormat, UnknownObjectFormat};

@@ -27,7 +27,6 @@ use packhorse_protocol::{ProtocolError, Transport, Version};
 use tokio::{io::AsyncBufRead, sync::Semaphore};
 
 pub use self::opened::Opened;
-pub(crate) use self::slots::RETRY_AFTER_SECONDS;
 use self::{
     advertisement::Advertisements,
     plans::Plans,
@@ -35,6 +34,7 @@ use self::{
     slots::{Busy, SlotBounds, Slots},
     stream::Buffers,
 };
+pub(crate) use self::{push::receive_limits, slots::RETRY_AFTER_SECONDS};
 use crate::{
     config::{self, Limits},
     hosting::{Hosting, HostingError},

@@ -312,7 +312,8 @@ fn present(id: ObjectId) -> Option<ObjectId> {
     (!id.is_null()).then_some(id)
 }
 
-fn receive_limits(limits: &Limits) -> receive::Limits {
+/// What the configuration allows one push, for the engine.
+pub(crate) fn receive_limits(limits: &Limits) -> receive::Limits {
     receive::Limits {
         pack_bytes: limits.push_pack_bytes,
         objects: limits.push_objects,

@@ -122,15 +122,15 @@ impl Hosting {
             let (hosting, authorized) = (self.clone(), authorized.clone());
             blocking(move || hosting.objects(&authorized)).await?
         };
-        let refs = self.refs(&authorized).await?;
+        let (store, id) = (self.store.clone(), authorized.target().id);
         let (push, tips) = blocking(move || {
-            let hopeful = tips::hopeful(&refs, &push);
+            let hopeful = tips::hopeful(&store.snapshot()?, id, &push)?;
             if let Some(quarantine) = quarantine
                 && hopeful.iter().any(Result::is_ok)
             {
                 quarantine.publish()?;
             }
-            let tips = tips::examine(&repository, &push.commands, hopeful)?;
+            let tips = tips::examine(&repository, &push, hopeful)?;
             Ok((push, tips))
         })
         .await?;

@@ -11,7 +11,8 @@ use gix_object::Kind;
 use super::{Command, Push, Refusal, check_old};
 use crate::{
     git::{ObjectReader, ReadError, Repository, browse::Browser},
-    model::{ObjectId, RefSnapshot},
+    model::ObjectId,
+    store::{Reads, StoreError, refs},
 };
 
 /// The object a ref shall name.
@@ -25,7 +26,14 @@ pub(super) struct Tip {
 
 /// Says of each command whether it can still succeed as the refs stand, so that objects that
 /// nothing can name are never published.
-pub(super) fn hopeful(refs: &RefSnapshot, push: &Push) -> Vec<Result<(), Refusal>> {
+///
+/// # Errors
+/// When the store fails.
+pub(super) fn hopeful(
+    from: &impl Reads,
+    repository: u64,
+    push: &Push,
+) -> Result<Vec<Result<(), Refusal>>, StoreError> {
     let mut seen = HashSet::new();
     let mut twice = HashSet::new();
     for command in &push.commands {
@@ -33,14 +41,15 @@ pub(super) fn hopeful(refs: &RefSnapshot, push: &Push) -> Vec<Result<(), Refusal
             twice.insert(&command.name);
         }
     }
-    let judge = |command: &Command| {
-        if twice.contains(&command.name) {
-            return Err(Refusal::Duplicate);
-        }
-        let stored = refs.find(command.name.as_str()).map(|entry| entry.id);
-        check_old(command, stored)
-    };
-    let mut verdicts: Vec<_> = push.commands.iter().map(judge).collect();
+    let mut verdicts = Vec::with_capacity(push.commands.len());
+    for command in &push.commands {
+        verdicts.push(if twice.contains(&command.name) {
+            Err(Refusal::Duplicate)
+        } else {
+            let stored = refs::find(from, repository, command.name.as_str())?;
+            check_old(command, stored.map(|row| row.id))
+        });
+    }
     if push.atomic && verdicts.iter().any(Result::is_err) {
         for verdict in &mut verdicts {
             if verdict.is_ok() {
@@ -48,7 +57,7 @@ pub(super) fn hopeful(refs: &RefSnapshot, push: &Push) -> Vec<Result<(), Refusal
             }
         }
     }
-    verdicts
+    Ok(verdicts)
 }
 
 /// Looks at the objects of the hopeful commands.
@@ -57,7 +66,7 @@ pub(super) fn hopeful(refs: &RefSnapshot, push: &Push) -> Vec<Result<(), Refusal
 /// When the repository is damaged.
 pub(super) fn examine(
     repository: &Repository,
-    commands: &[Command],
+    push: &Push,
     hopeful: Vec<Result<(), Refusal>>,
 ) -> Result<Vec<Result<Tip, Refusal>>, ReadError> {
     let packs = repository.packs();
@@ -65,7 +74,7 @@ pub(super) fn examine(
         reader: ObjectReader::new(Arc::clone(&packs)),
         browser: Browser::new(packs),
     };
-    commands
+    push.commands
         .iter()
         .zip(hopeful)
         .map(|(command, hopeful)| match (hopeful, command.new) {

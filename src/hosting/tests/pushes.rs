@@ -469,12 +469,12 @@ async fn branches_are_listed_in_the_order_they_were_made() {
     }
     let fetch = novel.world.may::<Fetch>(&novel.alice, "alice/novel");
     let hosting = &novel.world.hosting;
-    let first = hosting.branches(&fetch, None, 2).unwrap();
+    let first = hosting.branches(&fetch, false, None, 2).unwrap();
     let names: Vec<_> = first.items.iter().map(|branch| &branch.name).collect();
     assert_eq!(names, ["zebra", "main"]);
     assert!(first.has_more);
     let cursor: BranchCursor = first.items[1].cursor.to_string().parse().unwrap();
-    let rest = hosting.branches(&fetch, Some(cursor), 2).unwrap();
+    let rest = hosting.branches(&fetch, false, Some(cursor), 2).unwrap();
     assert_eq!(rest.items[0].name, "apple");
     assert!(!rest.has_more);
     assert!("x1".parse::<BranchCursor>().is_err());
