@@ -184,6 +184,10 @@ pub struct Limits {
     pub fetch_request_bytes: u64,
     /// Largest body of a management request.
     pub api_request_bytes: usize,
+    /// Largest body of a request that makes a commit.
+    pub commit_bytes: u64,
+    /// Most files in one such request.
+    pub commit_files: usize,
     /// Connections at once, SSH and HTTP together.
     pub connections: usize,
     /// Time an SSH peer has to authenticate.
@@ -231,6 +235,8 @@ impl Default for Limits {
             fetch_haves: 500_000,
             fetch_request_bytes: 32 << 20,
             api_request_bytes: 1 << 20,
+            commit_bytes: 8 << 30,
+            commit_files: 100_000,
             connections: 4096,
             ssh_handshake_seconds: 30,
             ssh_command_seconds: 30,

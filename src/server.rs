@@ -28,7 +28,7 @@ use crate::{
     http::{self, Accepting, GitState, Readiness, TlsError, TlsSource},
     ssh::{self, HostKeyError, SshState},
     store::Store,
-    wire::Wire,
+    wire::{self, Wire},
 };
 
 /// Sockets that are bound already.
@@ -179,8 +179,9 @@ async fn open_data(data: &Path, limits: &Limits) -> Result<(Hosting, ServerSecre
     let memory = git::Memory::new(limits.working_memory_bytes);
     let repositories = git::Repositories::new(&folder, capacity).sharing(memory);
     let repositories = Arc::new(repositories);
-    let hosting =
-        Hosting::new(store, repositories, secret.clone()).bounding_refs(limits.repository_refs);
+    let hosting = Hosting::new(store, repositories, secret.clone())
+        .bounding_refs(limits.repository_refs)
+        .with_receive_limits(wire::receive_limits(limits));
     let sweeping = hosting.clone();
     let removed = tokio::task::spawn_blocking(move || sweeping.remove_orphans(&folder)).await??;
     if removed > 0 {
@@ -294,7 +295,15 @@ impl Server {
             self.hosting.clone(),
             self.authenticator.clone(),
             self.public_url(),
-            self.limits.api_request_bytes,
+            api::Limits {
+                body_bytes: self.limits.api_request_bytes,
+                upload: api::UploadLimits {
+                    bytes: self.limits.commit_bytes,
+                    files: self.limits.commit_files,
+                    idle: self.limits.idle_timeout(),
+                    total: self.limits.total_timeout(),
+                },
+            },
         );
         http::metrics_handle();
         let router = http::router(git, readiness.clone(), apis);

@@ -9,6 +9,7 @@ mod archives;
 mod bare;
 mod clone_fetch_push;
 mod command_line;
+mod commits;
 mod concurrency;
 mod crash_recovery;
 mod deploy_keys;

@@ -7,7 +7,7 @@
 
 use axum::{
     extract::{FromRequest, Request},
-    http::header,
+    http::{HeaderMap, header},
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -44,10 +44,7 @@ impl FromRequest<App> for JsonBody {
     type Rejection = RequestError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, RequestError> {
-        let encoded = request.headers().get(header::CONTENT_ENCODING);
-        if encoded.is_some_and(|encoding| encoding != "identity") {
-            return Err(RequestError::Encoded);
-        }
+        refuse_encoded(request.headers())?;
         let body = Limited::new(request.into_body(), app.body_max_bytes);
         match body.collect().await {
             Ok(read) => Ok(Self(read.to_bytes())),
@@ -56,5 +53,14 @@ impl FromRequest<App> for JsonBody {
             }),
             Err(_) => Err(RequestError::Unreadable),
         }
+    }
+}
+
+/// Bodies are read as they come: none of them is compressed.
+pub(super) fn refuse_encoded(headers: &HeaderMap) -> Result<(), RequestError> {
+    let encoded = headers.get(header::CONTENT_ENCODING);
+    match encoded.is_some_and(|encoding| encoding != "identity") {
+        true => Err(RequestError::Encoded),
+        false => Ok(()),
     }
 }

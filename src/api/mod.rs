@@ -16,7 +16,8 @@ use axum::{
     routing::{MethodRouter, any},
 };
 
-use self::request::failure;
+pub use self::upload::UploadLimits;
+use self::{request::failure, upload::Uploads};
 use crate::{
     auth::Authenticator,
     hosting::{Hosting, HostingError},
@@ -30,6 +31,7 @@ mod query;
 mod request;
 #[cfg(test)]
 mod tests;
+mod upload;
 
 /// What every handler works with.
 #[derive(Clone)]
@@ -39,22 +41,34 @@ struct App {
     /// Base of the URLs that clients are told, without trailing slash.
     public_url: Arc<str>,
     body_max_bytes: usize,
+    /// For commits being sent.
+    uploads: Uploads,
     /// For files being sent.
     room: code_storage::Room,
 }
 
-/// All management APIs. Bodies of more than `body_max_bytes` are refused.
+/// What requests may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of a body that is no upload.
+    pub body_bytes: usize,
+    /// What an upload may cost.
+    pub upload: UploadLimits,
+}
+
+/// All management APIs.
 pub fn router(
     hosting: Hosting,
     authenticator: Authenticator,
     public_url: String,
-    body_max_bytes: usize,
+    limits: Limits,
 ) -> Router {
     let app = App {
         hosting,
         authenticator,
         public_url: public_url.into(),
-        body_max_bytes,
+        body_max_bytes: limits.body_bytes,
+        uploads: Uploads::new(limits.upload),
         room: code_storage::Room::default(),
     };
     Router::new()

@@ -145,11 +145,7 @@ impl Victim {
 
     /// The most memory that the server ever used.
     fn peak_kib(&self) -> u64 {
-        let status = format!("/proc/{}/status", self.server.addresses.pid);
-        let status = std::fs::read_to_string(status).expect("the server lives");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let number = line.unwrap().trim().trim_end_matches(" kB");
-        number.parse().unwrap()
+        self.server.peak_kib()
     }
 
     /// A connection to the HTTP side.

@@ -69,6 +69,15 @@ impl Process {
         }
     }
 
+    /// The most memory that it ever used.
+    pub(crate) fn peak_kib(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.addresses.pid);
+        let status = std::fs::read_to_string(status).expect("the server lives");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let number = line.unwrap().trim().trim_end_matches(" kB");
+        number.parse().unwrap()
+    }
+
     /// Ends it at once, as a power cut would, and waits until it is gone.
     pub(crate) fn kill(mut self) {
         self.strike();

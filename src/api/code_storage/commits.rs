@@ -1,4 +1,4 @@
-//! Commits of a branch, newest first.
+//! Commits: those of a branch, newest first, and single ones.
 //!
 //! Bounds: [`WALK_MAX`] commits are looked at to find those of a path.
 
@@ -12,8 +12,11 @@ use super::{
     target,
 };
 use crate::{
-    api::{App, off_runtime, query::Query},
-    git::browse::CommitDetail,
+    api::{
+        App, off_runtime,
+        query::{Query, QueryError},
+    },
+    git::{self, browse::CommitDetail},
     hosting::Contents,
     model::{Caller, ObjectId, Timestamp},
     policy::Fetch,
@@ -126,4 +129,59 @@ fn find(
             "the history is too long to search for {path}: {WALK_MAX} commits were looked at"
         ))),
     }
+}
+
+/// The answer of [`show`].
+#[derive(Debug, Serialize)]
+pub(super) struct ShownView {
+    commit: DetailView,
+}
+
+/// A commit with its signature, if it has one, and what was signed.
+#[derive(Debug, Serialize)]
+struct DetailView {
+    #[serde(flatten)]
+    commit: CommitView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signature: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<String>,
+}
+
+/// `GET /api/v1/repos/commit`: one commit, named by its id or the beginning of it, a branch or a tag.
+///
+/// 200 the commit; 400 `sha` is missing; 401 no valid credential, or none with `git:read`; 404 no such
+/// repository or commit.
+pub(super) async fn show(
+    State(app): State<App>,
+    caller: Caller,
+    query: Query,
+) -> Result<Json<ShownView>, Error> {
+    let path = target::repository(&caller, &query)?;
+    let (authorized, _) = app.hosting.authorize::<Fetch>(&caller, &path)?;
+    let name = match query.one("sha")? {
+        Some(name) => name,
+        None => query.one("ref")?.ok_or(QueryError::Missing("sha"))?,
+    };
+    let name = name.to_owned();
+    let mut contents = app.hosting.contents(&authorized).await?;
+    off_runtime(move || {
+        let absent = || Error::NotFound(format!("commit {name} does not exist"));
+        let found = contents.revision(&name)?.ok_or_else(absent)?;
+        let id = contents.commit_of(found)?.ok_or_else(absent)?;
+        let commit = contents.commit(id)?;
+        let signed = git::signed(&commit.raw);
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let (signature, payload) = signed
+            .map(|signed| (text(signed.signature), text(signed.payload)))
+            .unzip();
+        Ok(Json(ShownView {
+            commit: DetailView {
+                commit: commit.into(),
+                signature,
+                payload,
+            },
+        }))
+    })
+    .await
 }

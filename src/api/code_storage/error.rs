@@ -9,10 +9,12 @@ use crate::{
     api::{
         query::QueryError,
         request::{RequestError, failure, internal, status_of_hosting},
+        upload::UploadError,
     },
-    hosting::HostingError,
+    git::receive::ReceiveError,
+    hosting::{CommitError, HostingError, Refusal},
     model::{NameError, RefNameError},
-    policy::Denied,
+    policy::{self, Denied},
 };
 
 /// What a credential without the scope gets. The API's pages say 401 for every route of this
@@ -28,6 +30,12 @@ pub(super) enum Error {
     /// The request itself is not understood.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// A commit was not made, or a ref not moved.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The body of an upload can't be read to its end.
+    #[error(transparent)]
+    Upload(#[from] UploadError),
     /// A name of a namespace or a repository is none.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -69,6 +77,12 @@ impl From<Denied> for Error {
     }
 }
 
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Commit(CommitError::Refused(refusal))
+    }
+}
+
 impl From<QueryError> for Error {
     fn from(error: QueryError) -> Self {
         Self::Request(error.into())
@@ -76,10 +90,21 @@ impl From<QueryError> for Error {
 }
 
 impl Error {
-    fn status(&self) -> StatusCode {
+    pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::Hosting(HostingError::Denied(Denied::MissingScope(_))) => MISSING_SCOPE,
-            Self::Hosting(error) => status_of_hosting(error),
+            Self::Hosting(error) | Self::Commit(CommitError::Hosting(error)) => match error {
+                HostingError::Denied(Denied::MissingScope(_)) => MISSING_SCOPE,
+                error => status_of_hosting(error),
+            },
+            Self::Commit(error) => status_of_commit(error),
+            Self::Upload(error) => match error {
+                UploadError::LongLine(_) | UploadError::TooLarge(_) => {
+                    StatusCode::PAYLOAD_TOO_LARGE
+                }
+                UploadError::Silence(_) | UploadError::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
+                UploadError::Unreadable => StatusCode::BAD_REQUEST,
+                UploadError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            },
             Self::Request(error) => error.status(),
             Self::Name(_) | Self::Ref(_) | Self::Parameter(_) | Self::NotServed(_) => {
                 StatusCode::BAD_REQUEST
@@ -91,6 +116,31 @@ impl Error {
             Self::OutOfRange { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
         }
+    }
+}
+
+fn status_of_commit(error: &CommitError) -> StatusCode {
+    match error {
+        CommitError::Hosting(error) => status_of_hosting(error),
+        CommitError::NoBranch(_) | CommitError::NoStart(_) | CommitError::NoNote(_) => {
+            StatusCode::NOT_FOUND
+        }
+        CommitError::Moved { .. } | CommitError::Conflict(_) => StatusCode::CONFLICT,
+        CommitError::Invalid(_) => StatusCode::BAD_REQUEST,
+        CommitError::Contended(_) => StatusCode::SERVICE_UNAVAILABLE,
+        CommitError::Unfit(ReceiveError::Limit { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+        CommitError::Unfit(_) => StatusCode::BAD_REQUEST,
+        CommitError::Refused(refusal) => match refusal {
+            Refusal::Policy(policy::Refusal::DefaultBranch) => StatusCode::CONFLICT,
+            Refusal::Policy(_) => StatusCode::FORBIDDEN,
+            Refusal::NoSuchRef | Refusal::MissingObject(_) => StatusCode::NOT_FOUND,
+            Refusal::Stale
+            | Refusal::AlreadyExists
+            | Refusal::Conflict(_)
+            | Refusal::Duplicate
+            | Refusal::Atomic => StatusCode::CONFLICT,
+            Refusal::NotACommit(_) => StatusCode::BAD_REQUEST,
+        },
     }
 }
 

@@ -15,7 +15,8 @@ use super::{
 use crate::{
     api::{App, off_runtime, query::Query},
     git::{ObjectKind, browse::TreeEntry},
-    model::Caller,
+    hosting::Contents,
+    model::{Caller, ObjectId},
     policy::Fetch,
 };
 
@@ -26,7 +27,7 @@ const FILES_MAX: usize = 5000;
 /// An entry of a tree in an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct EntryView {
-    path: String,
+    pub(super) path: String,
     #[serde(rename = "type")]
     kind: &'static str,
     mode: String,
@@ -73,9 +74,7 @@ pub(super) async fn list(
     let path = target::repository(&caller, &query)?;
     let (authorized, _) = app.hosting.authorize::<Fetch>(&caller, &path)?;
     let revision = AskedRevision::of(&query)?;
-    let below = query.one("path")?.map(|text| text.trim_end_matches('/'));
-    let below = below.filter(|text| !text.is_empty());
-    let below = below.map(tree_path).transpose()?;
+    let below = asked_folder(&query)?;
     let recursive = query.switch("recursive")?.unwrap_or(true);
     let cursor = query.one("cursor")?.map(str::to_owned);
     let paged = cursor.is_some() || query.one("limit")?.is_some();
@@ -84,17 +83,8 @@ pub(super) async fn list(
     off_runtime(move || {
         let mut contents = contents;
         let (id, revision) = revision.find(&contents)?;
-        let within = below.as_deref().map(str::as_bytes);
-        let Some(listing) = contents.list(id, within, recursive, ENTRIES_MAX)? else {
-            let path = below.unwrap_or_default();
-            return Err(Error::NotFound(format!("{path:?} is not in {revision}")));
-        };
-        if listing.truncated {
-            return Err(Error::TooMuch(format!(
-                "{revision} lists more than {ENTRIES_MAX} entries"
-            )));
-        }
-        let entries = listing.entries.into_iter();
+        let entries = listing(&mut contents, (id, &revision), below.as_deref(), recursive)?;
+        let entries = entries.into_iter();
         let entries: Vec<EntryView> = match recursive {
             true => entries
                 .filter(|entry| entry.kind != ObjectKind::Tree)
@@ -106,6 +96,33 @@ pub(super) async fn list(
         Ok(Json(page(entries, revision, cursor.as_deref(), limit)))
     })
     .await
+}
+
+/// The folder or file named by `path`; slashes around it mean nothing.
+pub(super) fn asked_folder(query: &Query) -> Result<Option<String>, Error> {
+    let below = query.one("path")?.map(|text| text.trim_end_matches('/'));
+    let below = below.filter(|text| !text.is_empty());
+    below.map(tree_path).transpose()
+}
+
+/// What a revision holds below a folder, all of it.
+pub(super) fn listing(
+    contents: &mut Contents,
+    (id, revision): (ObjectId, &str),
+    below: Option<&str>,
+    recursive: bool,
+) -> Result<Vec<TreeEntry>, Error> {
+    let within = below.map(str::as_bytes);
+    let Some(listing) = contents.list(id, within, recursive, ENTRIES_MAX)? else {
+        let path = below.unwrap_or_default();
+        return Err(Error::NotFound(format!("{path:?} is not in {revision}")));
+    };
+    match listing.truncated {
+        true => Err(Error::TooMuch(format!(
+            "{revision} lists more than {ENTRIES_MAX} entries"
+        ))),
+        false => Ok(listing.entries),
+    }
 }
 
 /// The entries behind the cursor, which is a path, be it still there or not.

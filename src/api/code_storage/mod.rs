@@ -5,7 +5,7 @@
 //! Invariant: the order of checks is credential, scope, repository, parameters, so that a parameter
 //! error tells nobody whether a repository exists. The repository is never in the path: a JWT names
 //! it in its `repo` claim, and for every other credential the query does, `?repo=namespace/name`.
-//! Not here: writing commits through the API, mirrors.
+//! Not here: mirrors.
 
 use axum::{
     Router,
@@ -16,13 +16,20 @@ use super::{App, table};
 
 mod base;
 mod branches;
+mod commit;
+mod commit_pack;
 mod commits;
 mod content;
 mod error;
 mod files;
+mod files_metadata;
+mod notes;
 mod preconditions;
 mod repositories;
+mod restore_commit;
 mod revision;
+mod stream;
+mod tags;
 mod target;
 
 pub(super) use content::Room;
@@ -40,9 +47,26 @@ pub(super) fn routes() -> Router<App> {
         ),
         ("/api/v1/repo", get(repositories::show)),
         ("/api/v1/repos/delete", delete(repositories::remove)),
-        ("/api/v1/repos/branches", get(branches::list)),
+        (
+            "/api/v1/repos/branches",
+            get(branches::list).delete(branches::remove),
+        ),
+        ("/api/v1/repos/branches/create", post(branches::create)),
+        (
+            "/api/v1/repos/tags",
+            get(tags::list).post(tags::create).delete(tags::remove),
+        ),
+        (
+            "/api/v1/repos/notes",
+            get(notes::show).post(notes::write).delete(notes::remove),
+        ),
+        ("/api/v1/repos/notes/refs", get(notes::list_refs)),
         ("/api/v1/repos/commits", get(commits::list)),
+        ("/api/v1/repos/commit-pack", post(commit_pack::create)),
+        ("/api/v1/repos/restore-commit", post(restore_commit::create)),
+        ("/api/v1/repos/commit", get(commits::show)),
         ("/api/v1/repos/files", get(files::list)),
+        ("/api/v1/repos/files/metadata", get(files_metadata::list)),
         ("/api/v1/repos/file", get(content::show)),
     ])
 }

@@ -1,31 +1,34 @@
 //! Branches and other revisions as this API names them.
 //!
-//! Source: Code Storage API, "Ephemeral branches": those lie in Git's namespace `ephemeral`.
 //! Invariant: a plain name never reaches an ephemeral branch, nor the other way round.
 
 use super::error::Error;
 use crate::{
     api::query::Query,
-    hosting::{Contents, EPHEMERAL_BRANCHES},
-    model::{ObjectId, RefName},
+    hosting::Contents,
+    model::{BranchName, ObjectId, RefName},
 };
 
 /// Longest path that is looked up, in bytes.
 const PATH_BYTES_MAX: usize = 4096;
 
-/// The branch of a plain name; a leading `refs/heads/` is allowed, any other `refs/` is not.
-pub(super) fn branch_name(text: &str) -> Result<RefName, Error> {
+/// A branch's short name; a leading `refs/heads/` is allowed, any other `refs/` is not.
+fn short_name(text: &str) -> Result<&str, Error> {
     let short = text.strip_prefix("refs/heads/").unwrap_or(text);
-    if short.starts_with("refs/") {
-        return Err(Error::Parameter(format!("{text:?} is not a branch")));
+    match short.starts_with("refs/") {
+        true => Err(Error::Parameter(format!("{text:?} is not a branch"))),
+        false => Ok(short),
     }
-    Ok(RefName::branch(short)?)
 }
 
-/// The same branch among the ephemeral ones.
-fn ephemeral(branch: &RefName) -> Result<RefName, Error> {
-    let short = branch.as_branch().unwrap_or(branch.as_str());
-    Ok(format!("{EPHEMERAL_BRANCHES}{short}").parse()?)
+/// The plain branch of this name.
+pub(super) fn branch_name(text: &str) -> Result<RefName, Error> {
+    Ok(RefName::branch(short_name(text)?)?)
+}
+
+/// The branch of this name, among the ephemeral ones if they are meant.
+pub(super) fn branch(text: &str, ephemeral: bool) -> Result<BranchName, Error> {
+    Ok(BranchName::new(short_name(text)?, ephemeral)?)
 }
 
 /// The short name of the default branch.
@@ -61,12 +64,7 @@ impl AskedBranch {
             return Ok(None);
         }
         let name = self.name.as_deref().unwrap_or(default_name(contents));
-        let plain = branch_name(name)?;
-        let full = match self.ephemeral {
-            true => ephemeral(&plain)?,
-            false => plain,
-        };
-        match contents.tip(&full) {
+        match contents.tip(branch(name, self.ephemeral)?.stored()) {
             Some(tip) => Ok(Some(tip)),
             None => Err(Error::NotFound(format!("branch {name} does not exist"))),
         }
@@ -95,7 +93,7 @@ impl AskedRevision {
     pub(super) fn find(&self, contents: &Contents) -> Result<(ObjectId, String), Error> {
         let name = self.name.as_deref().unwrap_or(default_name(contents));
         let found = match self.ephemeral {
-            true => contents.tip(&ephemeral(&branch_name(name)?)?),
+            true => contents.tip(branch(name, true)?.stored()),
             false => contents.revision(name)?,
         };
         match found {
@@ -139,9 +137,9 @@ mod tests {
 
     #[test]
     fn an_ephemeral_branch_lies_in_its_namespace() {
-        let branch = branch_name("a/b").unwrap();
+        let branch = branch("refs/heads/a/b", true).unwrap();
         assert_eq!(
-            ephemeral(&branch).unwrap().as_str(),
+            branch.stored().as_str(),
             "refs/namespaces/ephemeral/refs/heads/a/b"
         );
     }

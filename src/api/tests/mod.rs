@@ -1,6 +1,6 @@
 //! The APIs over real services: every answer is one that a client would get.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use aws_lc_rs::{
     rand::SystemRandom,
@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 
+use super::{Limits, UploadLimits};
 use crate::{
     auth::Authenticator,
     git::{self, fixture::Stock},
@@ -31,15 +32,20 @@ use crate::{
 
 mod accounts;
 mod code_storage;
+mod commit_pack;
 mod contents;
 mod deploy_keys;
 mod forks;
 mod namespaces;
 mod repositories;
 mod requests;
+mod writes;
 
 /// What bodies may have in these tests.
 const BODY_MAX_BYTES: usize = 16 << 10;
+/// What a request that makes a commit may have.
+const UPLOAD_MAX_BYTES: u64 = 24 << 20;
+const FILES_MAX: usize = 50;
 const ISSUER_KEY: &str = include_str!("../../../fixtures/keys/issuer-es256.pem");
 const ISSUER_PUBLIC_KEY: &str = include_str!("../../../fixtures/keys/issuer-es256.pub.pem");
 
@@ -108,9 +114,18 @@ impl World {
         let admin = std::fs::read_to_string(&made.admin_token_file).unwrap();
         let admin = admin.trim().to_owned();
         let public_url = "https://git.example".to_owned();
+        let limits = Limits {
+            body_bytes: BODY_MAX_BYTES,
+            upload: UploadLimits {
+                bytes: UPLOAD_MAX_BYTES,
+                files: FILES_MAX,
+                idle: Duration::from_secs(5),
+                total: Duration::from_secs(600),
+            },
+        };
         Self {
             admin_caller: auth.bearer(&admin, None).unwrap(),
-            router: super::router(hosting.clone(), auth, public_url, BODY_MAX_BYTES),
+            router: super::router(hosting.clone(), auth, public_url, limits),
             store,
             hosting,
             folders,
