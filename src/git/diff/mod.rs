@@ -5,6 +5,7 @@
 //! Invariant: given the same two trees, the text is byte for byte what stock git prints.
 //! Not here: which trees are compared, and who may see them (`hosting`).
 
+mod apply;
 pub(crate) mod lines;
 mod patch;
 mod similar;
@@ -19,6 +20,7 @@ use gix_object::Kind;
 
 use super::packs::{ObjectReader, PackSet, ReadError};
 use crate::model::ObjectId;
+pub use apply::{ApplyError, Edit, apply};
 pub use patch::{Form, Section};
 pub use similar::Detection;
 

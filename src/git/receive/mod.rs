@@ -35,6 +35,7 @@ mod tail;
 
 use std::io::Read;
 
+pub(super) use check::is_dotgit;
 pub use check::{Message, Notices, Problem, Severity, Strictness, StrictnessError};
 pub use compose::Composer;
 pub use error::ReceiveError;

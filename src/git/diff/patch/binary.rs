@@ -10,10 +10,10 @@ use std::io::Write as _;
 use flate2::{Compression, write::ZlibEncoder};
 
 /// Bytes told in a line.
-const LINE_BYTES: usize = 52;
+pub(in crate::git::diff) const LINE_BYTES: usize = 52;
 
 /// Digits to the base of 85.
-const DIGITS: &[u8; 85] =
+pub(in crate::git::diff) const DIGITS: &[u8; 85] =
     b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~";
 
 /// Appends the content of the new file, and that of the old one for those who go back.

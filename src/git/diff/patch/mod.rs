@@ -17,7 +17,9 @@ use super::{
     read_blob,
 };
 use crate::model::ObjectId;
+pub(super) use binary::{DIGITS, LINE_BYTES as BINARY_LINE_BYTES};
 use quote::quoted;
+pub(super) use quote::unquoted;
 
 /// Which patch is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,14 +14,14 @@ use crate::{
 const COMMITS: usize = 60;
 
 /// A bare repository and what the engine sees of it.
-struct Judge<'a> {
+pub(super) struct Judge<'a> {
     path: &'a Path,
     browser: Browser,
     differ: Differ,
 }
 
 impl<'a> Judge<'a> {
-    fn new(path: &'a Path, format: ObjectFormat) -> Self {
+    pub(super) fn new(path: &'a Path, format: ObjectFormat) -> Self {
         let indices = packs::indices(&path.join("objects/pack")).unwrap();
         let packs = Arc::new(PackSet::open(format, &indices).unwrap());
         Self {
@@ -31,7 +31,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn git(&self, arguments: &[&str]) -> Vec<u8> {
+    pub(super) fn git(&self, arguments: &[&str]) -> Vec<u8> {
         #[expect(clippy::disallowed_methods, reason = "stock git is the judge in tests")]
         let output = Command::new("git")
             .arg("-C")
@@ -45,7 +45,7 @@ impl<'a> Judge<'a> {
         output.stdout
     }
 
-    fn pairs(
+    pub(super) fn pairs(
         &mut self,
         (before, after): (&str, &str),
         paths: &Paths,
@@ -61,7 +61,7 @@ impl<'a> Judge<'a> {
             .unwrap()
     }
 
-    fn patch(&mut self, pairs: &Pairs, form: Form) -> Vec<u8> {
+    pub(super) fn patch(&mut self, pairs: &Pairs, form: Form) -> Vec<u8> {
         let sections = pairs.pairs.iter();
         sections
             .flat_map(|pair| self.differ.section(pair, form).unwrap().text)
@@ -103,7 +103,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Pairs of a commit and one of its parents, the newest first.
-    fn pairs_of_history(&self, arguments: &[&str]) -> Vec<(String, String)> {
+    pub(super) fn pairs_of_history(&self, arguments: &[&str]) -> Vec<(String, String)> {
         let command = [&["rev-list", "--parents"], arguments].concat();
         let text = String::from_utf8(self.git(&command)).unwrap();
         let mut pairs = Vec::new();
@@ -116,7 +116,7 @@ impl<'a> Judge<'a> {
     }
 }
 
-fn eventful(format: ObjectFormat, seed: u64, commits: usize) -> Stock {
+pub(super) fn eventful(format: ObjectFormat, seed: u64, commits: usize) -> Stock {
     let stock = Stock::new(format);
     history::eventful(&stock, seed, commits);
     stock.git(["repack", "-q", "-a", "-d"]);

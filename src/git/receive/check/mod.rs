@@ -24,6 +24,7 @@ use gix_object::Kind;
 
 pub(super) use message::Fault;
 pub use message::{Message, Problem};
+pub(in crate::git) use names::is_dotgit;
 pub use notices::Notices;
 pub use strictness::{Severity, Strictness, StrictnessError};
 

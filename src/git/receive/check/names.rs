@@ -5,7 +5,7 @@
 //! Invariant: names arrive without `/` and NUL, but with `\`, which Windows takes for a separator.
 
 /// Whether a checkout could write into `.git` through an entry of this name.
-pub(super) fn is_dotgit(name: &[u8]) -> bool {
+pub(in crate::git) fn is_dotgit(name: &[u8]) -> bool {
     if !may_be_special(name) {
         return false;
     }
