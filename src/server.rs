@@ -181,7 +181,8 @@ async fn open_data(data: &Path, limits: &Limits) -> Result<(Hosting, ServerSecre
     let repositories = Arc::new(repositories);
     let hosting = Hosting::new(store, repositories, secret.clone())
         .bounding_refs(limits.repository_refs)
-        .with_receive_limits(wire::receive_limits(limits));
+        .with_receive_limits(wire::receive_limits(limits))
+        .with_computations(limits.computations);
     let sweeping = hosting.clone();
     let removed = tokio::task::spawn_blocking(move || sweeping.remove_orphans(&folder)).await??;
     if removed > 0 {

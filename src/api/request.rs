@@ -89,6 +89,8 @@ pub(super) fn status_of_hosting(error: &HostingError) -> StatusCode {
             | Denied::NotAdministrator => StatusCode::FORBIDDEN,
         },
         HostingError::NotFound { .. } => StatusCode::NOT_FOUND,
+        HostingError::TooMuch(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        HostingError::Busy => StatusCode::SERVICE_UNAVAILABLE,
         HostingError::Taken { .. } | HostingError::TooMany { .. } => StatusCode::CONFLICT,
         HostingError::Invalid { .. }
         | HostingError::PublicKey(_)
@@ -103,6 +105,7 @@ pub(super) fn status_of_hosting(error: &HostingError) -> StatusCode {
         | HostingError::Tree(_)
         | HostingError::Folder { .. }
         | HostingError::Receive(_)
+        | HostingError::Gone(_)
         | HostingError::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

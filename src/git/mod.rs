@@ -18,6 +18,8 @@ pub mod fetch;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod fork;
+mod globs;
+pub mod grep;
 mod history;
 mod last_change;
 mod memory;
@@ -30,6 +32,7 @@ mod signed;
 
 pub use fork::ForkError;
 pub use gix_object::Kind as ObjectKind;
+pub use globs::{GlobsError, PathGlobs};
 pub use last_change::{GaveUp, LastChanges};
 pub use memory::Memory;
 pub use packs::{Content, Location, ObjectReader, OpenError, PackSet, ReadError};

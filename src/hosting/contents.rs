@@ -27,10 +27,10 @@ use crate::{
 
 /// A repository as it was when it was opened; refs and objects agree.
 pub struct Contents {
-    refs: Arc<RefSnapshot>,
+    pub(super) refs: Arc<RefSnapshot>,
     repository: git::Repository,
-    packs: Arc<PackSet>,
-    browser: Browser,
+    pub(super) packs: Arc<PackSet>,
+    pub(super) browser: Browser,
 }
 
 /// A file in a tree.

@@ -31,6 +31,7 @@ mod accounts;
 mod bootstrap;
 mod branches;
 mod commits;
+mod computations;
 mod contents;
 mod deploy_keys;
 mod directory;
@@ -38,6 +39,7 @@ mod forks;
 mod namespaces;
 mod push;
 mod repository;
+mod search;
 #[cfg(test)]
 mod tests;
 
@@ -47,11 +49,13 @@ pub use branches::{BadCursor, Branch, BranchCursor, Page};
 pub use commits::{
     Base, CommitError, Committed, Draft, NoteChange, NoteWritten, Onto, Start, TreeChange,
 };
+pub use computations::{Computations, Pieces};
 pub use contents::{Contents, File, Touching};
 pub use deploy_keys::DeployKeySettings;
 pub use forks::{ForkPoint, OWN_PROVIDERS};
 pub use push::{Command, CommandOutcome, Moved, Push, Refusal};
 pub use repository::{RepositoryChange, RepositorySettings};
+pub use search::{AskedArchive, AskedLines};
 
 /// Longest title of a key or token, in bytes.
 pub const TITLE_BYTES_MAX: usize = 255;
@@ -67,6 +71,7 @@ pub struct Hosting {
     /// What one commit made by API may bring.
     receive_limits: Arc<git::receive::Limits>,
     turns: commits::Turns,
+    computations: Computations,
 }
 
 /// A repository that its caller may see.
@@ -146,6 +151,15 @@ pub enum HostingError {
     /// A tree can't be looked into.
     #[error("tree can't be read")]
     Tree(#[from] git::edit::EditError),
+    /// There is more of it than is served.
+    #[error("{0}")]
+    TooMuch(String),
+    /// Too many others are being served.
+    #[error("the server is busy, try again later")]
+    Busy,
+    /// Whoever was to get an answer wants no more of it.
+    #[error("the client is gone")]
+    Gone(#[from] git::fetch::Stopped),
     /// Objects that were pushed can't be stored.
     #[error("pushed objects can't be stored")]
     Receive(#[from] git::receive::ReceiveError),
@@ -227,6 +241,16 @@ impl Hosting {
             refs_max: u64::MAX,
             receive_limits: Arc::default(),
             turns: commits::Turns::default(),
+            computations: Computations::default(),
+        }
+    }
+
+    /// The same services, with so many computations at once.
+    #[must_use]
+    pub fn with_computations(self, at_once: usize) -> Self {
+        Self {
+            computations: Computations::new(at_once),
+            ..self
         }
     }
 

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     git::{
         self,
-        archive::{ArchiveError, ArchiveRequest, PathLimits},
+        archive::{ArchiveError, ArchiveRequest, FileLimits, PathLimits},
         browse::Browser,
     },
     model::{RefSnapshot, Timestamp},
@@ -226,6 +226,7 @@ fn request(
         time: options.time.unwrap_or(u64::try_from(seconds).unwrap_or(0)),
         prefix: options.prefix,
         paths,
+        files: FileLimits::default(),
         format: match options.format {
             Format::Tar => git::archive::Format::Tar,
             Format::TarGz => git::archive::Format::TarGz(options.level),

@@ -182,10 +182,10 @@ impl Wire {
             queue_wait: limits.queue_wait(),
         };
         Self(Arc::new(Shared {
+            computations: hosting.computations().turns(),
             hosting,
             fetches: Slots::new(bounds),
             pushes: Slots::new(bounds),
-            computations: Arc::new(Semaphore::new(limits.computations)),
             advertisements: Advertisements::new(limits.open_repositories),
             plans: Plans::new(),
             buffers: Buffers::default(),

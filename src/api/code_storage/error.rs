@@ -11,7 +11,7 @@ use crate::{
         request::{RequestError, failure, internal, status_of_hosting},
         upload::UploadError,
     },
-    git::receive::ReceiveError,
+    git::{GlobsError, receive::ReceiveError},
     hosting::{CommitError, HostingError, Refusal},
     model::{NameError, RefNameError},
     policy::{self, Denied},
@@ -42,6 +42,9 @@ pub(super) enum Error {
     /// A name of a branch is none.
     #[error(transparent)]
     Ref(#[from] RefNameError),
+    /// Patterns of paths are none.
+    #[error(transparent)]
+    Globs(#[from] GlobsError),
     /// A parameter holds what it can't.
     #[error("{0}")]
     Parameter(String),
@@ -106,9 +109,11 @@ impl Error {
                 UploadError::Busy => StatusCode::SERVICE_UNAVAILABLE,
             },
             Self::Request(error) => error.status(),
-            Self::Name(_) | Self::Ref(_) | Self::Parameter(_) | Self::NotServed(_) => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Name(_)
+            | Self::Ref(_)
+            | Self::Globs(_)
+            | Self::Parameter(_)
+            | Self::NotServed(_) => StatusCode::BAD_REQUEST,
             Self::SourceToken => StatusCode::UNAUTHORIZED,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::TooMuch(_) => StatusCode::UNPROCESSABLE_ENTITY,

@@ -14,6 +14,7 @@ use axum::{
 
 use super::{App, table};
 
+mod archive;
 mod base;
 mod branches;
 mod commit;
@@ -23,6 +24,7 @@ mod content;
 mod error;
 mod files;
 mod files_metadata;
+mod grep;
 mod notes;
 mod preconditions;
 mod repositories;
@@ -68,5 +70,7 @@ pub(super) fn routes() -> Router<App> {
         ("/api/v1/repos/files", get(files::list)),
         ("/api/v1/repos/files/metadata", get(files_metadata::list)),
         ("/api/v1/repos/file", get(content::show)),
+        ("/api/v1/repos/archive", post(archive::create)),
+        ("/api/v1/repos/grep", post(grep::search)),
     ])
 }

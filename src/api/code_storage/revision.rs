@@ -89,6 +89,23 @@ impl AskedRevision {
         })
     }
 
+    /// A revision that a body names; an empty name counts as absent.
+    pub(super) fn new(name: Option<String>, ephemeral: bool) -> Self {
+        Self {
+            name: name.filter(|name| !name.is_empty()),
+            ephemeral,
+        }
+    }
+
+    /// The commit it stands for, and how it was asked for.
+    pub(super) fn find_commit(&self, contents: &mut Contents) -> Result<(ObjectId, String), Error> {
+        let (id, name) = self.find(contents)?;
+        match contents.commit_of(id)? {
+            Some(commit) => Ok((commit, name)),
+            None => Err(Error::NotFound(format!("reference {name} names no commit"))),
+        }
+    }
+
     /// What it stands for, and how it was asked for: the default branch's name if it was not.
     pub(super) fn find(&self, contents: &Contents) -> Result<(ObjectId, String), Error> {
         let name = self.name.as_deref().unwrap_or(default_name(contents));

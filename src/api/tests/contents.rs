@@ -6,7 +6,7 @@ use crate::model::ObjectFormat;
 const READ: &[&str] = &["git:read"];
 
 /// A repository `acme/novel` with a history made by stock git.
-async fn novel() -> (World, Stock, String) {
+pub(super) async fn novel() -> (World, Stock, String) {
     let world = World::new().await;
     world.issuer("acme").await;
     world.repository("acme/novel").await;

@@ -39,6 +39,7 @@ mod forks;
 mod namespaces;
 mod repositories;
 mod requests;
+mod searches;
 mod writes;
 
 /// What bodies may have in these tests.

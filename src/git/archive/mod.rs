@@ -27,9 +27,13 @@ use self::{attributes::Attributes, deflate::Gzip, substitute::Facts, tar::Tar, z
 use super::{
     browse::{Browser, TreeEntry},
     fetch::Stopped,
+    globs::PathGlobs,
     packs::{ObjectReader, PackSet, ReadError},
 };
-use crate::model::{ObjectId, RefSnapshot};
+use crate::{
+    git::ObjectKind,
+    model::{ObjectId, RefSnapshot},
+};
 
 /// A blob up to this size is read at once.
 const HELD_BYTES: u64 = 1 << 20;
@@ -65,8 +69,19 @@ pub struct ArchiveRequest {
     pub prefix: Vec<u8>,
     /// Which paths.
     pub paths: PathLimits,
+    /// Which of the files there.
+    pub files: FileLimits,
     /// How it is packed.
     pub format: Format,
+}
+
+/// Which files go into an archive; all of them by default.
+#[derive(Debug, Clone, Default)]
+pub struct FileLimits {
+    /// By path.
+    pub globs: PathGlobs,
+    /// Files with more bytes are left out.
+    pub bytes_max: Option<u64>,
 }
 
 /// Why an archive is not made to its end.
@@ -291,7 +306,10 @@ impl Walk<'_, '_> {
                 folders.push(self.folder(&entry.id, &path, waiting)?);
                 continue;
             }
-            // As with git, a file that is left out still shows its folder.
+            if !self.takes(&entry, &path)? {
+                continue;
+            }
+            // As with git, a file that is left out by its attributes still shows its folder.
             for (id, path) in std::mem::take(&mut self.waiting) {
                 self.put(&id, &self.archived(&path), EntryKind::Folder, b"")?;
             }
@@ -300,6 +318,18 @@ impl Walk<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the limits on files let this one in.
+    fn takes(&mut self, entry: &TreeEntry, path: &[u8]) -> Result<bool, ArchiveError> {
+        let limits = &self.request.files;
+        let fits = match limits.bytes_max {
+            Some(most) if entry.kind == ObjectKind::Blob => {
+                self.browser.blob_size(&entry.id)? <= most
+            }
+            _ => true,
+        };
+        Ok(fits && limits.globs.take(path))
     }
 
     /// Enters a folder; `path` ends in a slash, or is empty for the top.

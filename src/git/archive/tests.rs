@@ -77,6 +77,7 @@ impl Archived {
             time: time.parse().unwrap(),
             prefix: Vec::new(),
             paths: PathLimits::default(),
+            files: FileLimits::default(),
             format: Format::Tar,
         }
     }
@@ -306,6 +307,7 @@ fn a_walk_that_would_not_end_is_given_up() {
             time: 0,
             prefix: Vec::new(),
             paths: PathLimits::new(paths).unwrap(),
+            files: FileLimits::default(),
             format: Format::Tar,
         };
         let (packs, refs) = (repository.packs(), stock.refs());

@@ -22,10 +22,10 @@ mod pushes;
 mod repositories;
 
 /// A server's services without its transports.
-struct World {
+pub(super) struct World {
     folder: TempDir,
     store: Store,
-    hosting: Hosting,
+    pub(super) hosting: Hosting,
     auth: Authenticator,
     admin: Caller,
 }
@@ -48,7 +48,7 @@ async fn open(folder: TempDir) -> World {
     }
 }
 
-async fn world() -> World {
+pub(super) async fn world() -> World {
     open(tempfile::tempdir().unwrap()).await
 }
 
