@@ -23,6 +23,7 @@ pub mod grep;
 mod history;
 mod last_change;
 mod memory;
+pub mod merge;
 mod packs;
 mod patterns;
 pub mod receive;

@@ -23,6 +23,7 @@ use crate::model::ObjectId;
 pub use apply::{ApplyError, Edit, apply};
 pub use patch::{Form, Section};
 pub use similar::Detection;
+pub(crate) use similar::Sketch;
 
 /// A file as one of the trees has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -211,6 +212,36 @@ impl Differ {
                 detection_cut: false,
             }),
         }
+    }
+
+    /// The file of the old tree that became the one at `path` in the new tree; `None` if it was there before, or
+    /// resembles none that is gone.
+    ///
+    /// # Errors
+    /// As [`Self::pairs`].
+    pub fn origin_of(
+        &mut self,
+        before: &oid,
+        after: &oid,
+        path: &[u8],
+    ) -> Result<Option<FileAt>, DiffError> {
+        let all = tree::compare(
+            &mut self.reader,
+            Some(before),
+            Some(after),
+            &Paths::default(),
+        )?;
+        let concerned = |pair: &Pair| match pair.state {
+            State::Added => pair.path() == path,
+            state => state == State::Deleted,
+        };
+        let concerned = all.into_iter().filter(concerned).collect();
+        let found = similar::detect(&mut self.reader, concerned, Detection::DEFAULT)?;
+        let moved = found.pairs.into_iter().find(|pair| {
+            let after = pair.after.as_ref();
+            pair.before.is_some() && after.is_some_and(|after| *after.path == *path)
+        });
+        Ok(moved.and_then(|pair| pair.before))
     }
 }
 

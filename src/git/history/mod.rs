@@ -6,6 +6,7 @@
 //! Not here: what trees hold (`fetch::trees`), texts of commits (`browse`).
 
 mod ancestry;
+mod bases;
 mod range;
 
 use std::{
@@ -22,6 +23,8 @@ use crate::{
     git::packs::{KeyHasher, ObjectReader, PackSet, ReadError},
     model::ObjectId,
 };
+
+pub(crate) use bases::BasesError;
 
 /// A commit that was parsed; an index into the history that parsed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

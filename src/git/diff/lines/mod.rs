@@ -6,6 +6,7 @@
 //! their bytes are. Changes are in order and at least one unchanged line lies between two of them.
 //! Not here: whether a file is text at all (`patch`).
 
+mod histogram;
 mod myers;
 mod slide;
 mod unified;
@@ -40,22 +41,22 @@ impl<'a> Comparison<'a> {
     pub(crate) fn of(before: &'a [u8], after: &'a [u8]) -> Self {
         let (before, after) = (split(before), split(after));
         let (mut old, mut new, counts) = Side::pair(before, after);
-        let (start, end) = common_ends(&old.classes, &new.classes);
-        let middle = |side: &Side<'_>| start..side.lines.len() - end;
-        let (old_middle, new_middle) = (middle(&old), middle(&new));
-        let kept_old = old.keep(old_middle, &counts.after);
-        let kept_new = new.keep(new_middle, &counts.before);
-        let classes = |side: &Side<'_>, kept: &[usize]| -> Vec<u32> {
-            kept.iter().map(|at| side.classes[*at]).collect()
-        };
-        myers::compare(
-            &classes(&old, &kept_old),
-            &classes(&new, &kept_new),
-            &mut |at| old.changed[kept_old[at]] = true,
-            &mut |at| new.changed[kept_new[at]] = true,
-        );
-        slide::settle(&mut old, &new);
-        slide::settle(&mut new, &old);
+        myers_between(&mut old, &mut new, &counts);
+        slide::settle(&mut old, &new, true);
+        slide::settle(&mut new, &old, true);
+        Self::between(old, new)
+    }
+
+    /// Compares lines as git's merges do: by their histogram, and without weighing where a change reads best.
+    pub(crate) fn by_histogram(before: Vec<&'a [u8]>, after: Vec<&'a [u8]>) -> Self {
+        let (mut old, mut new, _) = Side::pair(before, after);
+        histogram::mark(&mut old, &mut new);
+        slide::settle(&mut old, &new, false);
+        slide::settle(&mut new, &old, false);
+        Self::between(old, new)
+    }
+
+    fn between(old: Side<'a>, new: Side<'a>) -> Self {
         let changes = changes(&old.changed, &new.changed);
         Self {
             before: old.lines,
@@ -75,6 +76,24 @@ impl<'a> Comparison<'a> {
     }
 }
 
+/// Marks what changed by Myers' algorithm.
+fn myers_between(old: &mut Side<'_>, new: &mut Side<'_>, counts: &Counts) {
+    let (start, end) = common_ends(&old.classes, &new.classes);
+    let middle = |side: &Side<'_>| start..side.lines.len() - end;
+    let (old_middle, new_middle) = (middle(old), middle(new));
+    let kept_old = old.keep(old_middle, &counts.after);
+    let kept_new = new.keep(new_middle, &counts.before);
+    let classes = |side: &Side<'_>, kept: &[usize]| -> Vec<u32> {
+        kept.iter().map(|at| side.classes[*at]).collect()
+    };
+    myers::compare(
+        &classes(old, &kept_old),
+        &classes(new, &kept_new),
+        &mut |at| old.changed[kept_old[at]] = true,
+        &mut |at| new.changed[kept_new[at]] = true,
+    );
+}
+
 /// Cuts a text behind each line feed.
 pub(crate) fn split(text: &[u8]) -> Vec<&[u8]> {
     text.split_inclusive(|byte| *byte == b'\n').collect()
@@ -82,7 +101,6 @@ pub(crate) fn split(text: &[u8]) -> Vec<&[u8]> {
 
 /// How much shorter both texts may be made at their end before they are compared: what git's blame and its counts
 /// without context do, and what makes them choose other lines now and then.
-#[cfg_attr(not(test), expect(dead_code, reason = "blame is to compare so"))]
 pub(crate) fn common_tail(before: &[u8], after: &[u8]) -> usize {
     /// Bytes that are equal or not, as a whole.
     const BLOCK: usize = 1024;

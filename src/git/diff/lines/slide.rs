@@ -85,7 +85,7 @@ fn start_of_run(changed: &[bool], to: usize) -> usize {
 }
 
 /// Moves each change of one side to where it reads best: beside a change of the other side, else by indentation.
-pub(super) fn settle(side: &mut Side<'_>, other: &Side<'_>) {
+pub(super) fn settle(side: &mut Side<'_>, other: &Side<'_>, by_indentation: bool) {
     let mut group = Group::first(&side.changed);
     let mut beside = Group::first(&other.changed);
     // Between two neighbouring groups lies one unchanged line, on either side the same one: so the groups of both
@@ -118,7 +118,7 @@ pub(super) fn settle(side: &mut Side<'_>, other: &Side<'_>) {
                     debug_assert!(slid, "the place was passed on the way down");
                     beside = beside.previous(&other.changed).expect(IN_STEP);
                 }
-            } else {
+            } else if by_indentation {
                 let best = best_end(side, group, highest, size);
                 while group.end > best {
                     let slid = group.slide_up(side);

@@ -15,7 +15,7 @@ use crate::{
     git::packs::{ObjectReader, ReadError},
     model::ObjectId,
 };
-use sketch::Sketch;
+pub(crate) use sketch::Sketch;
 
 /// What is remembered of files that are compared.
 const SKETCH_BYTES_MAX: usize = 128 << 20;

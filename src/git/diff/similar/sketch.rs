@@ -12,10 +12,10 @@ const PIECE_BYTES: u32 = 64;
 const NUMBERS: u32 = 107_927;
 
 /// Bytes of a file by the number of the piece they are in, the numbers ascending.
-pub(super) struct Sketch(Vec<(u32, u32)>);
+pub(crate) struct Sketch(Vec<(u32, u32)>);
 
 impl Sketch {
-    pub(super) fn of(file: &[u8]) -> Self {
+    pub(crate) fn of(file: &[u8]) -> Self {
         let is_text = !is_binary(file);
         let mut pieces = Vec::with_capacity(file.len() / 32);
         let mut piece = Piece::default();
@@ -46,7 +46,7 @@ impl Sketch {
     }
 
     /// Bytes that both files have.
-    pub(super) fn shared_with(&self, other: &Self) -> u64 {
+    pub(crate) fn shared_with(&self, other: &Self) -> u64 {
         let (mut shared, mut others) = (0, other.0.iter().peekable());
         for (number, count) in &self.0 {
             while others.next_if(|(other, _)| other < number).is_some() {}
@@ -58,7 +58,7 @@ impl Sketch {
     }
 
     /// Memory it takes.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         size_of_val(&*self.0)
     }
 }
