@@ -9,6 +9,7 @@
 
 pub mod archive;
 mod bits;
+pub mod blame;
 pub mod browse;
 mod commit;
 mod deflate;

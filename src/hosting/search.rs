@@ -1,6 +1,6 @@
-//! What looks at all files of a revision: searches and archives.
+//! What looks at all files of a revision, or at all revisions of a file: searches, archives, the origin of lines.
 //!
-//! Bounds: [`PAGE_TIME_MAX`] for one page of a search; `git::grep` and `git::archive` name theirs.
+//! Bounds: [`PAGE_TIME_MAX`] for one page of a search, [`BLAME_TIME_MAX`] for the lines of a file; `git::grep` and `git::archive` name theirs.
 //! Invariant: all of it blocks and computes: callers run it in their turn ([`Hosting::compute`],
 //! [`Hosting::stream`]).
 //!
@@ -17,6 +17,8 @@ use crate::{
     git::{
         self, PathGlobs,
         archive::{ArchiveError, ArchiveRequest, FileLimits, Format, PathLimits},
+        blame::{BlameError, BlameRequest, BlamedLine},
+        browse::CommitDetail,
         fetch::Stopped,
         grep::{Found, GrepRequest, Pattern, Place},
     },
@@ -25,6 +27,9 @@ use crate::{
 
 /// After so long a page ends as it is.
 const PAGE_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// After so long it is given up to find where lines are from.
+const BLAME_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// What lines are looked for.
 #[derive(Debug, Clone)]
@@ -79,6 +84,45 @@ impl Contents {
         };
         let tree = self.browser.commit(&commit)?.tree;
         Ok(git::grep::grep(Arc::clone(&self.packs), &tree, &request)?)
+    }
+
+    /// Where the lines of a file are from, of all of them or of ranges as `git blame -L` takes them.
+    ///
+    /// # Errors
+    /// When there is no such file, a range makes no sense, the history is too long to follow, or objects can't be
+    /// read.
+    pub fn blame(
+        &self,
+        commit: ObjectId,
+        path: &str,
+        ranges: Vec<String>,
+        moves: bool,
+    ) -> Result<Vec<BlamedLine>, HostingError> {
+        let request = BlameRequest {
+            commit,
+            path: path.as_bytes().to_vec(),
+            ranges,
+            moves,
+            deadline: Instant::now() + BLAME_TIME_MAX,
+        };
+        let told = git::blame::blame(Arc::clone(&self.packs), &request);
+        told.map_err(|error| match error {
+            BlameError::Read(error) => error.into(),
+            BlameError::NoFile => HostingError::not_found("file", path),
+            BlameError::Ranges(error) => HostingError::Invalid {
+                field: "range",
+                reason: error.to_string(),
+            },
+            BlameError::TooMuch(reason) => HostingError::TooMuch(reason.to_owned()),
+        })
+    }
+
+    /// A commit with all that its header says.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn detail(&mut self, commit: &ObjectId) -> Result<CommitDetail, HostingError> {
+        Ok(self.browser.commit(commit)?)
     }
 
     /// Writes the files of a commit as a compressed tar archive.

@@ -16,6 +16,7 @@ use super::{App, table};
 
 mod archive;
 mod base;
+mod blame;
 mod branches;
 mod commit;
 mod commit_pack;
@@ -71,6 +72,7 @@ pub(super) fn routes() -> Router<App> {
         ("/api/v1/repos/files/metadata", get(files_metadata::list)),
         ("/api/v1/repos/file", get(content::show)),
         ("/api/v1/repos/archive", post(archive::create)),
+        ("/api/v1/repos/blame", get(blame::show)),
         ("/api/v1/repos/grep", post(grep::search)),
     ])
 }

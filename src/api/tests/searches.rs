@@ -1,8 +1,10 @@
-//! Archives and searches, held against stock git.
+//! Archives, searches and the origin of lines, held against stock git.
 
 use std::io::Read as _;
 
 use super::{contents::novel, *};
+
+const READ: &[&str] = &["git:read"];
 
 fn unpacked(answer: &Answer) -> Vec<u8> {
     assert_eq!(answer.status, 200, "{:?}", answer.body);
@@ -189,4 +191,97 @@ async fn a_search_that_makes_no_sense_is_refused() {
         error.refused(status);
     }
     refused_to_others(&world, path, json!({"query": query})).await;
+}
+
+#[tokio::test]
+async fn lines_are_told_with_the_commits_that_brought_them() {
+    let (world, stock, token) = novel().await;
+    let ask = async |query: &str| {
+        let path = format!("/api/v1/repos/blame?{query}");
+        world.get(&path, &token).await
+    };
+    let told = ask("path=README&range=10,20&range=30,%2B2&detect_moves=true")
+        .await
+        .is(200);
+    assert_eq!(told["ref"], "main");
+    assert_eq!(told["path"], "README");
+    assert_eq!(told["commit_sha"], stock.id("main").to_string());
+    let lines = told["lines"].as_array().unwrap();
+    let numbers: Vec<_> = lines
+        .iter()
+        .map(|line| line["line_number"].as_u64().unwrap())
+        .collect();
+    assert_eq!(numbers, (10..21).chain(30..32).collect::<Vec<_>>());
+    let shown = stock.git([
+        "blame", "-M", "-l", "-s", "-L10,20", "-L30,+2", "main", "--", "README",
+    ]);
+    let expected: Vec<_> = shown
+        .lines()
+        .map(|line| line.trim_start_matches('^')[..39].to_owned())
+        .collect();
+    let commits: Vec<_> = each(&told["lines"], "commit_sha")
+        .iter()
+        .map(|sha| sha[..39].to_owned())
+        .collect();
+    assert_eq!(commits, expected);
+    let first = &lines[0];
+    let sha = first["commit_sha"].as_str().unwrap();
+    for (key, format) in [
+        ("author_name", "%an"),
+        ("author_email", "%ae"),
+        ("committer_name", "%cn"),
+        ("committer_email", "%ce"),
+        ("summary", "%s"),
+    ] {
+        let format = format!("--format={format}");
+        assert_eq!(first[key], stock.git(["show", "-s", &format, sha]), "{key}");
+    }
+    for (key, format) in [("author_time", "%aI"), ("committer_time", "%cI")] {
+        let format = format!("--format={format}");
+        let time: Timestamp = stock.git(["show", "-s", &format, sha]).parse().unwrap();
+        assert_eq!(first[key], time.to_string());
+    }
+    assert_eq!(first["original_path"], "README");
+    assert!(first["original_line_number"].is_u64());
+
+    let draft = ask("path=README&ref=draft&ephemeral=true").await.is(200);
+    let whole = stock.git(["show", "refs/namespaces/ephemeral/refs/heads/draft:README"]);
+    assert_eq!(
+        draft["lines"].as_array().unwrap().len(),
+        whole.lines().count()
+    );
+    assert!(
+        draft["lines"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|line| line["previous_commit_sha"].is_string())
+    );
+
+    for (query, status) in [
+        ("", 400),
+        ("path=../x", 400),
+        ("path=README&range=x", 400),
+        ("path=README&range=9999", 400),
+        ("path=README&range=0,3", 400),
+        ("path=README&detect_moves=1", 400),
+        ("path=README&ref=absent", 404),
+        ("path=README&ref=draft", 404),
+        ("path=absent", 404),
+        ("path=src", 404),
+    ] {
+        let answer = ask(query).await;
+        assert_eq!(answer.status.as_u16(), status, "{query}: {:?}", answer.body);
+        answer.refused(status);
+    }
+    for (token, status) in [
+        (String::new(), 401),
+        (jwt("novel", &["repo:write"]), 401),
+        (jwt("absent", READ), 404),
+    ] {
+        world
+            .get("/api/v1/repos/blame?path=README", &token)
+            .await
+            .refused(status);
+    }
 }
