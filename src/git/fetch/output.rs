@@ -25,6 +25,16 @@ pub(super) struct Written {
     pub(super) length: u64,
 }
 
+impl Written {
+    /// Of a pack with this hash behind so many bytes.
+    pub(super) fn of(trailer: ObjectId, bytes_before: u64) -> Self {
+        Self {
+            trailer,
+            length: bytes_before + trailer.as_bytes().len() as u64,
+        }
+    }
+}
+
 /// Counts, hashes and cuts what is written.
 pub(super) struct Output<'a> {
     sink: &'a mut dyn FnMut(&[u8]) -> Result<(), Stopped>,

@@ -14,7 +14,7 @@ use super::{
     output::{CHUNK_BYTES, Written},
     writer::Writer,
 };
-use crate::git::packs::ReadError;
+use crate::git::packs::{Pack, ReadError};
 
 /// The receiver of a pack wants no more of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +61,8 @@ enum Past {
     /// Nobody asked so far, or nobody stayed to the end.
     #[default]
     Unwritten,
+    /// It is a file of the repository, byte for byte.
+    OnDisk(Written),
     /// The hash at the end is known.
     Hashed(Written),
     /// One writing is being kept.
@@ -74,9 +76,10 @@ enum Past {
 impl Past {
     fn written(&self) -> Option<Written> {
         match self {
-            Self::Hashed(written) | Self::Keeping(written) | Self::TooLong(written) => {
-                Some(*written)
-            }
+            Self::OnDisk(written)
+            | Self::Hashed(written)
+            | Self::Keeping(written)
+            | Self::TooLong(written) => Some(*written),
             Self::Unwritten | Self::Kept(_) => None,
         }
     }
@@ -85,11 +88,15 @@ impl Past {
 impl PackPlan {
     pub(super) fn new(objects: ObjectSet, encoding: Encoding) -> Self {
         let count = u32::try_from(objects.selected.len()).expect("object numbers have 32 bits");
+        let past = match on_disk(&objects, encoding, count) {
+            Some(written) => Past::OnDisk(written),
+            None => Past::Unwritten,
+        };
         Self {
             objects,
             encoding,
             count,
-            past: Mutex::default(),
+            past: Mutex::new(past),
         }
     }
 
@@ -110,7 +117,7 @@ impl PackPlan {
         let kept = match &*self.past() {
             Past::Kept(bytes) => bytes.len(),
             Past::Keeping(written) => written.length.try_into().unwrap_or(usize::MAX),
-            Past::Unwritten | Past::Hashed(_) | Past::TooLong(_) => 0,
+            Past::Unwritten | Past::OnDisk(_) | Past::Hashed(_) | Past::TooLong(_) => 0,
         };
         size_of::<Self>()
             + kept
@@ -128,7 +135,8 @@ impl PackPlan {
 
     /// Writes the pack into `sink`, in slices of at most 64 KiB, and tells how far it is.
     ///
-    /// The second writing of a short pack is kept, and the bytes of any are hashed once.
+    /// The second writing of a short pack is kept, and the bytes of any are hashed once: those of a pack
+    /// that lies so on disk were when it came.
     ///
     /// # Errors
     /// When an object can't be read or the sink wants no more; what was written is no whole pack.
@@ -154,7 +162,11 @@ impl PackPlan {
                 };
                 return kept.map(drop);
             }
-            Past::Unwritten | Past::Hashed(_) | Past::Keeping(_) | Past::TooLong(_) => {}
+            Past::Unwritten
+            | Past::OnDisk(_)
+            | Past::Hashed(_)
+            | Past::Keeping(_)
+            | Past::TooLong(_) => {}
         }
         let writer = Writer::new(&self.objects, self.encoding, past.written(), sink, progress);
         let written = writer.run(self.count)?;
@@ -205,4 +217,20 @@ impl PackPlan {
     fn past(&self) -> MutexGuard<'_, Past> {
         self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is known of a pack of all objects of one file in the order of that file.
+fn on_disk(objects: &ObjectSet, encoding: Encoding, count: u32) -> Option<Written> {
+    if !encoding.offset_deltas || objects.sightings.memory_bytes() > 0 {
+        return None;
+    }
+    let packs = &objects.packs;
+    let is_all = |(at, pack): &(u32, &Arc<Pack>)| {
+        let first = packs.first_number(*at);
+        let of_it = objects.selected.count(first, first + pack.object_count());
+        of_it == count && pack.object_count() == count
+    };
+    let (_, pack) = (0u32..).zip(packs.packs()).find(is_all)?;
+    let trailer = pack.trailer().filter(|_| pack.is_dense())?;
+    Some(Written::of(trailer, pack.end()))
 }

@@ -14,7 +14,7 @@ use std::{
     path::Path,
 };
 
-use gix_hash::{Kind, oid};
+use gix_hash::{Kind, ObjectId, oid};
 use gix_pack::{data, index};
 
 use super::{OpenError, loose::Loose};
@@ -142,6 +142,16 @@ impl Files {
     /// Whether entries lie one behind the other without gaps.
     pub(super) fn is_dense(&self) -> bool {
         !matches!(self, Self::Loose(_))
+    }
+
+    /// The hash behind the last entry, of a pack that begins as those that are sent do.
+    pub(super) fn trailer(&self) -> Option<ObjectId> {
+        let (version, trailer) = match self {
+            Self::Mapped(pack, _) => (pack.version(), pack.checksum()),
+            Self::Read(pack, _) => (pack.version(), pack.checksum()),
+            Self::Loose(_) => return None,
+        };
+        (version == data::Version::V2).then_some(trailer)
     }
 
     pub(super) fn bytes(&self, range: Range<u64>) -> Option<&[u8]> {

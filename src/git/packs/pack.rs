@@ -271,6 +271,11 @@ impl Pack {
         self.files.is_dense()
     }
 
+    /// The hash at the end of the file, if all before it is what a pack of all its entries begins with.
+    pub(crate) fn trailer(&self) -> Option<ObjectId> {
+        self.files.trailer()
+    }
+
     /// Parses the head of the entry that begins at `offset`.
     pub(crate) fn entry(&self, offset: u64) -> Result<Entry, ReadError> {
         /// Longest head: ten bytes of size, then an id or a distance.

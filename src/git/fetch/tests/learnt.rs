@@ -53,10 +53,12 @@ impl Pushed {
         text.lines().map(|line| line.parse().unwrap()).collect()
     }
 
+    /// Answers the pack that has blobs.
     #[track_caller]
-    fn check_clone(&self, revisions: &[&str]) {
+    fn check_clone(&self, revisions: &[&str]) -> Vec<u8> {
         let repository = self.opened();
-        for (filter, args) in [(None, &[][..]), (Some(Filter::BlobNone), NO_BLOBS)] {
+        let [whole, _] = [(None, &[][..]), (Some(Filter::BlobNone), NO_BLOBS)].map(|asked| {
+            let (filter, args) = asked;
             let request = FetchRequest {
                 wants: revisions.iter().map(|name| self.stock.id(name)).collect(),
                 ofs_delta: true,
@@ -67,9 +69,12 @@ impl Pushed {
             let plan = prepare(&repository, packs, &refs, &request, &mut |_| {}).unwrap();
             let listed = self.listed(&[revisions, args].concat());
             assert_eq!(set(&plan), listed, "{revisions:?} {args:?}");
+            let pack = written(&plan);
             let client = Stock::new(self.stock.format());
-            client.git_with_input(["index-pack", "--stdin"], &written(&plan));
-        }
+            client.git_with_input(["index-pack", "--stdin"], &pack);
+            pack
+        });
+        whole
     }
 
     /// Those of these commits that no other of them reaches.
@@ -100,7 +105,9 @@ fn a_pack_pushed_at_once_is_known_to_be_all_that_its_tips_reach() {
         let all: BTreeSet<_> = ALL.iter().map(|name| pushed.stock.id(name)).collect();
         assert!(tips.is_subset(&all) && tips.is_disjoint(&named) && tips.len() > 10);
         let roots: Vec<_> = tips.iter().map(ObjectId::to_string).collect();
-        pushed.check_clone(&roots.iter().map(String::as_str).collect::<Vec<_>>());
+        let pack = pushed.check_clone(&roots.iter().map(String::as_str).collect::<Vec<_>>());
+        let index = pushed.opened().packs().packs()[0].index_path().to_owned();
+        assert!(pack == std::fs::read(index.with_extension("pack")).unwrap());
         for revisions in [ALL, &["main"], &["main", "side"], &["main~3"], &["v11"]] {
             pushed.check_clone(revisions);
         }
