@@ -20,6 +20,9 @@ pub struct GaveUp;
 /// The last change of each path, or why they are not all known.
 pub type LastChanges = Result<Vec<ObjectId>, GaveUp>;
 
+/// Mode, kind and name of what a tree holds at a name.
+type Entry = (u32, Kind, ObjectId);
+
 impl Browser {
     /// For each of these paths, all of which exist in `tip`, the last commit behind it that changed
     /// what lies there. Looks at no more than `walk_max` commits.
@@ -147,7 +150,7 @@ impl Comparison<'_> {
         &mut self,
         tree: &ObjectId,
         wanted: impl Fn(&[u8]) -> bool,
-    ) -> Result<HashMap<Vec<u8>, (u32, Kind, ObjectId)>, ReadError> {
+    ) -> Result<HashMap<Vec<u8>, Entry>, ReadError> {
         let mut found = HashMap::new();
         self.browser.each_entry(tree, |name, mode, kind, id| {
             if wanted(name) {

@@ -56,7 +56,7 @@ impl Opened<policy::Push> {
         finish(
             "packhorse_pushes_total",
             total,
-            self.converse(conversation, &mut dialogue),
+            Box::pin(self.converse(conversation, &mut dialogue)),
         )
         .await
     }

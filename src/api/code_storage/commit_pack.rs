@@ -170,11 +170,8 @@ impl Files {
             };
             match body.content_id.filter(|id| !id.is_empty()) {
                 Some(id) => {
-                    if files
-                        .by_content
-                        .insert(id.clone(), files.all.len())
-                        .is_some()
-                    {
+                    let other = files.by_content.insert(id.clone(), files.all.len());
+                    if other.is_some() {
                         return wrong(format!("content_id {id:?} is given twice"));
                     }
                 }

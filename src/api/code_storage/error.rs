@@ -143,6 +143,7 @@ fn status_of_commit(error: &CommitError) -> StatusCode {
             | Refusal::AlreadyExists
             | Refusal::Conflict(_)
             | Refusal::Duplicate
+            | Refusal::TooManyRefs(_)
             | Refusal::Atomic => StatusCode::CONFLICT,
             Refusal::NotACommit(_) => StatusCode::BAD_REQUEST,
         },

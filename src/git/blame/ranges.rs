@@ -49,11 +49,7 @@ pub(super) fn parse(texts: &[String], file: &[u8]) -> Result<Vec<Range<usize>>, 
     let starts = starts(file);
     let lines = starts.len() - 1;
     if texts.is_empty() {
-        return Ok(if lines > 0 {
-            vec![0..lines]
-        } else {
-            Vec::new()
-        });
+        return Ok(Vec::from_iter((lines > 0).then_some(0..lines)));
     }
     let mut ranges = Vec::with_capacity(texts.len());
     let mut anchor = 1;
@@ -212,6 +208,10 @@ mod tests {
     }
 
     #[test]
+    #[expect(
+        clippy::single_range_in_vec_init,
+        reason = "lists of ranges, most of them of one"
+    )]
     fn ranges_are_those_of_git() {
         for (texts, expected) in [
             (&[][..], &[0..6][..]),

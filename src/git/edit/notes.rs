@@ -60,9 +60,8 @@ fn place(editor: &mut TreeEditor, hex: &str) -> Result<String, EditError> {
     let mut folders = 0;
     while folders + 1 < hex.len() / 2 {
         let is_full = |count: usize| count >= FLAT_MAX;
-        let count = match folder(editor, hex, folders)? {
-            Some(count) => count,
-            None => break,
+        let Some(count) = folder(editor, hex, folders)? else {
+            break;
         };
         if folder(editor, hex, folders + 1)?.is_none() && !is_full(count) {
             break;

@@ -141,7 +141,7 @@ fn all_reached(
     }
     let wants = &request.wants;
     if request.filter.is_none() {
-        return visibility::closure(repository, history, wants, progress).map(Some);
+        return closure(repository, history, wants, progress).map(Some);
     }
     // A walk that enters no blobs costs less than one that does, and does not miss those that a plain
     // folder lacks.

@@ -99,7 +99,7 @@ fn check(stock: &Stock, repository: &Repository, pairs: &[(String, String)]) {
             "state of {what}: {:?}",
             merged.obstacles
         );
-        if merged.tree.to_string() != expected.tree {
+        if merged.tree != *expected.tree {
             for made in &merged.made {
                 let kind = made.kind.to_string();
                 stock.git_with_input(
@@ -431,7 +431,7 @@ fn real_merges_come_out_as_with_git() {
                 ));
             }
             Ok(merged) => {
-                let is_same = merged.tree.to_string() == expected.tree;
+                let is_same = merged.tree == *expected.tree;
                 match (expected.clean, is_same) {
                     (true, true) => same += 1,
                     (true, false) => different.push(format!(

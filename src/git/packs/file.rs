@@ -147,7 +147,7 @@ impl Files {
     /// The hash behind the last entry, of a pack that begins as those that are sent do.
     pub(super) fn trailer(&self) -> Option<ObjectId> {
         let (version, trailer) = match self {
-            Self::Mapped(pack, _) => (pack.version(), pack.checksum()),
+            Self::Mapped(mapped, _) => (mapped.pack.version(), mapped.pack.checksum()),
             Self::Read(pack, _) => (pack.version(), pack.checksum()),
             Self::Loose(_) => return None,
         };

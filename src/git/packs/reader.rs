@@ -15,8 +15,8 @@ use gix_object::{Data, Kind};
 use gix_zlib::{Decompress, FlushDecompress, Status};
 
 use super::{
-    Cache, Content, DELTA_CHAIN_MAX, Entry, HELD_BYTES, Location, Pack, PackSet, ReadError, Sink, Stored, content,
-    delta,
+    Cache, Content, DELTA_CHAIN_MAX, Entry, HELD_BYTES, Location, Pack, PackSet, ReadError, Sink,
+    Stored, content, delta,
 };
 use crate::git::memory::Loan;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use gix_zlib::{Compression, stream::deflate};
 
 use super::{
     Limits, Quarantine, ReceiveError,
+    check::Notices,
     entry::{Base, Entry, write_whole_header},
     index::Order,
     inspector::Inspector,
@@ -228,13 +229,14 @@ impl Composer {
         let order = Order::of(&pack.entries)?;
         let packs = repository.packs();
         let sent = pack.entries.len();
-        let roots = match self.inspector.take() {
-            None => None,
+        let (roots, notices) = match self.inspector.take() {
+            None => (None, Notices::default()),
             Some(inspector) => {
                 inspector.connect(&pack, sent, &order, &mut Expense::new(), &self.limits)?
             }
         };
-        Ok(Quarantine::new(&repository, packs, pack, order, sent).hanging_on(roots))
+        let quarantine = Quarantine::new(&repository, packs, pack, order, sent);
+        Ok(quarantine.hanging_on(roots).telling(notices))
     }
 }
 

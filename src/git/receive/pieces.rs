@@ -10,7 +10,8 @@ use std::{
     path::Path,
 };
 
-use super::{ReceiveError, limits::Limited, spool::Spool};
+use super::{ReceiveError, limits::Limited};
+use crate::git::scratch::Scratch;
 
 /// What one blob may take of the memory before it goes to the disk.
 const HELD_BYTES: usize = 256 << 10;
@@ -22,8 +23,7 @@ pub struct BlobPieces {
     file: Option<File>,
     length: u64,
     most: u64,
-    /// Knows the disk; takes no bytes itself.
-    disk: Spool,
+    disk: Scratch,
 }
 
 impl BlobPieces {
@@ -33,7 +33,7 @@ impl BlobPieces {
             file: None,
             length: 0,
             most,
-            disk: Spool::new(incoming),
+            disk: Scratch::of(incoming.to_owned()),
         }
     }
 
@@ -63,7 +63,7 @@ impl BlobPieces {
             self.held.extend_from_slice(piece);
             return Ok(());
         }
-        let mut file = self.disk.scratch()?;
+        let mut file = self.disk.file()?;
         file.write_all(&std::mem::take(&mut self.held))?;
         file.write_all(piece)?;
         self.file = Some(file);
