@@ -29,12 +29,22 @@ impl Deflater {
 
     /// Replaces `output` by a whole stream.
     pub(super) fn whole(&mut self, input: &[u8], output: &mut Vec<u8>) {
-        // Incompressible input grows by 5 bytes for every 16 KiB at most, besides head and trailer.
+        // Most levels make incompressible input longer by 5 bytes for every 16 KiB, the fastest by more.
         let length = input.len();
         output.resize(length + length / 1024 + 64, 0);
         self.compress.reset();
-        let (_, written, status) = step(&mut self.compress, input, output, FlushCompress::Finish);
-        assert_eq!(status, Status::StreamEnd, "there is room for all of it");
+        let (mut used, mut written) = (0, 0);
+        loop {
+            let (input, room) = (&input[used..], &mut output[written..]);
+            let (more_used, made, status) =
+                step(&mut self.compress, input, room, FlushCompress::Finish);
+            used += more_used;
+            written += made;
+            if status == Status::StreamEnd {
+                break;
+            }
+            output.resize(output.len() + output.len() / 8, 0);
+        }
         output.truncate(written);
         self.compress.reset();
     }

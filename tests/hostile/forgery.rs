@@ -35,7 +35,7 @@ fn packs(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 
 /// Puts one content in place of the other in the pack that holds it.
 fn swap(folder: &Path, before: &[u8], after: &[u8]) {
-    let deflated = |content| {
+    let deflated = |content: &[u8]| {
         // What git deflates to is not always what we do, but for two bytes there is one way.
         let deflated = compress(content);
         let (_, body) = deflated.split_at(2);

@@ -204,6 +204,11 @@ fn options_of_a_push_say_nothing_about_the_pusher() {
     let copy = WorkingCopy(alice.new_folder());
     copy.git("init --quiet -b main .").succeeds();
     copy.commits("one", "1\n");
+    copy.git_with(
+        &["push", "--quiet", &alice.url(&novel, Via::Http), "main"],
+        b"",
+    )
+    .succeeds();
     let evil = [
         "x;principal=alice;role=owner",
         "x\rauthorization: Bearer admin",
@@ -214,7 +219,7 @@ fn options_of_a_push_say_nothing_about_the_pusher() {
     ];
     for via in Via::BOTH {
         let (own, foreign) = (alice.url(&novel, via), bob.url(&novel, via));
-        for option in evil {
+        for (at, option) in evil.iter().enumerate() {
             let key = bob.folder(copy.path.clone());
             key.git_with(
                 &["push", "-o", option, &foreign, "main:refs/heads/evil"],
@@ -225,11 +230,15 @@ fn options_of_a_push_say_nothing_about_the_pusher() {
                 Via::Ssh => "this needs at least the role",
             });
             // Whoever may push is not hindered by what they mean nothing to.
-            copy.git_with(&["push", "--force", "-o", option, &own, "main"], b"")
+            let target = format!("main:refs/heads/{at}-{via:?}");
+            copy.git_with(&["push", "-o", option, &own, &target], b"")
                 .succeeds();
         }
         let refs = copy.git_with(&["ls-remote", &own], b"").succeeds();
-        assert_eq!(refs.lines().count(), 2, "{refs}");
+        assert!(
+            refs.contains("refs/heads/5-") && !refs.contains("evil"),
+            "{refs}"
+        );
     }
     // Nothing of it got into what is kept of a push.
     let token = std::fs::read_to_string(server.data().join("admin-token")).unwrap();
