@@ -7,7 +7,7 @@
 
 use super::{
     ApplyError,
-    parse::{Hunk, first_line, is_no_line_feed},
+    parse::{Hunk, first_line},
 };
 use crate::git::diff::lines::split;
 
@@ -82,7 +82,7 @@ impl<'a> Sides<'a> {
                 b'\n' => line,
                 _ => &line[1..],
             };
-            if is_no_line_feed(first_line(rest)) {
+            if rest.first() == Some(&b'\\') {
                 content = content.strip_suffix(b"\n").unwrap_or(content);
             }
             match sign {

@@ -36,6 +36,11 @@ impl<'a> Header<'a> {
         }
     }
 
+    /// Whether the first line says by itself which file it is about.
+    pub(super) fn is_named(&self) -> bool {
+        self.default.is_some()
+    }
+
     /// Takes a line without its line feed; false for what belongs to no header.
     pub(super) fn take(&mut self, line: &'a [u8]) -> Result<bool, &'static str> {
         let value = |key: &str| line.strip_prefix(key.as_bytes());
@@ -106,8 +111,9 @@ impl<'a> Header<'a> {
     pub(super) fn finish(self) -> Result<FilePatch<'a>, &'static str> {
         const NO_NAME: &str = "a section names no file";
         let (old, new) = match (self.action, self.old, self.new) {
-            (Action::Create, _, new) => (None, Some(new.ok_or(NO_NAME)?)),
-            (Action::Delete, old, _) => (Some(old.ok_or(NO_NAME)?), None),
+            (Action::Create, Some(_), _) | (Action::Delete, _, Some(_)) => return Err(OTHER_NAME),
+            (Action::Create, None, new) => (None, Some(new.ok_or(NO_NAME)?)),
+            (Action::Delete, old, None) => (Some(old.ok_or(NO_NAME)?), None),
             (Action::Modify, None, None) => {
                 let name = self.default.ok_or(NO_NAME)?;
                 (Some(name.clone()), Some(name))

@@ -123,6 +123,7 @@ impl<'a> Parser<'a> {
 
     /// The next section, wherever it begins.
     fn file(&mut self) -> Result<Option<FilePatch<'a>>, ApplyError> {
+        let mut is_broken = false;
         while !self.rest.is_empty() {
             let line = self.peek();
             if let Some(names) = line.strip_prefix(b"diff --git ") {
@@ -130,8 +131,13 @@ impl<'a> Parser<'a> {
                 if let Some(file) = self.git_file(names)? {
                     return Ok(Some(file));
                 }
+                is_broken = true;
             } else if line.starts_with(b"--- ") && self.is_plain_header() {
-                return self.plain_file().map(Some);
+                // What git began, no other program ends.
+                return match is_broken {
+                    true => Err(self.malformed("the header of a section is not understood")),
+                    false => self.plain_file().map(Some),
+                };
             } else if line.starts_with(b"@@ -") && Head::parse(line).is_some() {
                 return Err(self.malformed("a hunk belongs to no file"));
             } else {
@@ -154,7 +160,7 @@ impl<'a> Parser<'a> {
         let line = self.peek();
         let has_body =
             line.starts_with(b"@@ -") || line == b"GIT binary patch\n" || is_binary_note(line);
-        if self.line == begin && !has_body {
+        if self.line == begin && !has_body && header.is_named() {
             return Ok(None);
         }
         let mut file = header.finish().map_err(|reason| self.malformed(reason))?;
@@ -163,7 +169,8 @@ impl<'a> Parser<'a> {
             Body::Hunks(hunks) => !hunks.is_empty(),
             _ => true,
         };
-        let changes_modes = file.old_mode != file.new_mode && file.new_mode.is_some();
+        let modes = file.old_mode.zip(file.new_mode);
+        let changes_modes = modes.is_some_and(|(old, new)| old != new);
         if !says_something && !changes_modes && file.action == Action::Modify {
             return Err(self.malformed("the section changes nothing"));
         }
@@ -212,7 +219,9 @@ impl<'a> Parser<'a> {
         let (mut changes, mut has_context_below) = (false, false);
         while old_left > 0 || new_left > 0 {
             let line = self.peek();
-            let (old, new) = match line.first() {
+            // A line without its line feed was cut off.
+            let sign = line.first().filter(|_| line.ends_with(b"\n"));
+            let (old, new) = match sign {
                 // Some programs cut the blank that is all of an empty line of context.
                 Some(b' ' | b'\n') => (1, 1),
                 Some(b'-') => (1, 0),
@@ -227,7 +236,8 @@ impl<'a> Parser<'a> {
             has_context_below = old == new && (has_context_below || old == 1);
             self.pass();
         }
-        if is_no_line_feed(self.peek()) {
+        // Behind the last line git does not ask how long the note is.
+        if self.rest.len() > NO_LINE_FEED_BYTES && self.peek().starts_with(b"\\ ") {
             self.pass();
         }
         if !changes {
@@ -351,9 +361,12 @@ pub(super) fn first_line(text: &[u8]) -> &[u8] {
         .unwrap_or_default()
 }
 
-/// `\ No newline at end of file`, in whatever language.
-pub(super) fn is_no_line_feed(line: &[u8]) -> bool {
-    line.len() >= 12 && line.starts_with(b"\\ ")
+/// The shortest note, in whatever language.
+const NO_LINE_FEED_BYTES: usize = 12;
+
+/// `\ No newline at end of file`
+fn is_no_line_feed(line: &[u8]) -> bool {
+    line.len() >= NO_LINE_FEED_BYTES && line.starts_with(b"\\ ")
 }
 
 fn is_binary_note(line: &[u8]) -> bool {

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use super::*;
 use crate::{
     git::{
-        diff::tests::{Judge, eventful},
+        diff::tests::{Judge, eventful, history::Dice},
         fixture::Stock,
     },
     model::ObjectFormat,
@@ -474,5 +474,83 @@ fn no_path_leads_out_of_the_tree_or_into_git() {
         bench
             .by_us("main", created(&format!("{longest}xx")).as_bytes())
             .is_err()
+    );
+}
+
+/// A patch with lines lost, doubled, moved or changed.
+fn mangled(patch: &[u8], dice: &mut Dice) -> Vec<u8> {
+    let mut lines: Vec<Vec<u8>> = patch
+        .split_inclusive(|byte| *byte == b'\n')
+        .map(<[u8]>::to_vec)
+        .collect();
+    for _ in 0..=dice.below(2) {
+        let (at, other) = (dice.below(lines.len()), dice.below(lines.len()));
+        match dice.below(7) {
+            0 if lines.len() > 1 => drop(lines.remove(at)),
+            1 => {
+                let line = lines[at].clone();
+                lines.insert(other, line);
+            }
+            2 => lines.swap(at, other),
+            3 => {
+                let line = &mut lines[at];
+                let place = dice.below(line.len());
+                line[place] = dice.one_of(b" +-\\\n0129/.@abAzZ\"\0\xff");
+            }
+            4 => {
+                let length = dice.below(lines[at].len() + 1);
+                lines[at].truncate(length);
+            }
+            5 => lines.truncate(at + 1),
+            _ => {
+                let line = dice.one_of(&[
+                    "@@ -1 +1 @@\n",
+                    "@@ -0,0 +1 @@\n",
+                    "\\ No newline at end of file\n",
+                    "+++ b/x\n",
+                    "--- a/x\n",
+                    "rename from a\n",
+                    "new file mode 100644\n",
+                    "deleted file mode 100644\n",
+                    "GIT binary patch\n",
+                    "literal 3\n",
+                    "old mode 100644\n",
+                    "\n",
+                ]);
+                lines.insert(at, line.as_bytes().to_vec());
+            }
+        }
+    }
+    lines.concat()
+}
+
+#[test]
+fn a_mangled_patch_is_refused_or_does_what_git_does() {
+    let stock = eventful(ObjectFormat::Sha1, 14, 40);
+    let bench = Bench::new(&stock);
+    let judge = Judge::new(stock.path(), ObjectFormat::Sha1);
+    let mut dice = Dice::new(15);
+    let (mut applied, mut refused) = (0, 0);
+    for (before, after) in judge.pairs_of_history(&["main"]) {
+        let patch = judge.git(&["diff", "--full-index", &before, &after, "--"]);
+        if patch.is_empty() || patch.len() > 20_000 {
+            continue;
+        }
+        for _ in 0..8 {
+            let patch = mangled(&patch, &mut dice);
+            match bench.by_us(&before, &patch) {
+                Ok(files) => {
+                    let gits = bench.by_git(&before, &patch);
+                    let shown = String::from_utf8_lossy(&patch);
+                    assert_eq!(Some(files), gits, "{before}:\n{shown}");
+                    applied += 1;
+                }
+                Err(_) => refused += 1,
+            }
+        }
+    }
+    assert!(
+        applied > 20 && refused > 20,
+        "{applied} applied, {refused} refused"
     );
 }

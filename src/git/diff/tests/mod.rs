@@ -1,6 +1,6 @@
 //! Patches held against those of stock git, byte by byte.
 
-mod history;
+pub(super) mod history;
 
 use std::{path::Path, process::Command, sync::Arc};
 
