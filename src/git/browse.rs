@@ -11,6 +11,7 @@ use std::{ops::ControlFlow, sync::Arc};
 use gix_hash::oid;
 use gix_object::{Kind, TreeRefIter};
 
+pub(crate) use super::history::BasesError;
 use super::{
     commit,
     history::{ByTime, History},
@@ -127,6 +128,10 @@ impl Browser {
         let packs = self.history.packs();
         if let Ok(id) = ObjectId::from_hex(name.as_bytes()) {
             return packs.contains(&id).then_some(Resolved::Id(id));
+        }
+        // What is longer than an id is the beginning of none.
+        if name.len() > packs.format().kind().len_in_hex() {
+            return None;
         }
         let prefix = gix_hash::Prefix::from_hex(name).ok()?;
         match packs.with_prefix(&prefix, 2)[..] {
@@ -345,6 +350,21 @@ impl Browser {
         self.history.is_ancestor(ancestor, descendant)
     }
 
+    /// The best common ancestor of two commits, the newest if there are several.
+    ///
+    /// # Errors
+    /// When one of them is missing, damaged or no commit, or there are too many common ancestors.
+    pub(crate) fn merge_base(
+        &mut self,
+        one: &oid,
+        other: &oid,
+    ) -> Result<Option<ObjectId>, BasesError> {
+        let one = self.history.commit_of_id(one)?;
+        let other = self.history.commit_of_id(other)?;
+        let bases = self.history.merge_bases(&[one], &[other])?;
+        Ok(bases.first().map(|base| self.history.id(*base)))
+    }
+
     fn number(&self, id: &oid) -> Result<u32, ReadError> {
         let number = self.history.packs().number(id);
         number.ok_or_else(|| ReadError::Missing(id.to_owned()))
@@ -490,7 +510,9 @@ mod tests {
             let blob = id("main:README");
             assert_eq!(resolve(&blob.to_string()), Some(Resolved::Id(blob)));
             assert_eq!(resolve(&blob.to_string()[..12]), Some(Resolved::Id(blob)));
-            for name in ["", "nothing", "main~1", "zz", &"0".repeat(40), "../main"] {
+            let too_long = format!("{blob}0");
+            let zeros = "0".repeat(40);
+            for name in ["", "nothing", "main~1", "zz", &zeros, &too_long, "../main"] {
                 assert_eq!(resolve(name), None, "{name:?}");
             }
             let first = |id: &ObjectId| id.to_string()[..2].to_owned();

@@ -34,6 +34,7 @@ mod commits;
 mod computations;
 mod contents;
 mod deploy_keys;
+mod diffs;
 mod directory;
 mod forks;
 mod namespaces;
@@ -52,6 +53,7 @@ pub use commits::{
 pub use computations::{Computations, Pieces};
 pub use contents::{Contents, File, Touching};
 pub use deploy_keys::DeployKeySettings;
+pub use diffs::{AskedDiff, DiffLimits, FileDiff};
 pub use forks::{ForkPoint, OWN_PROVIDERS};
 pub use push::{Command, CommandOutcome, Moved, Push, Refusal};
 pub use repository::{RepositoryChange, RepositorySettings};

@@ -4,7 +4,7 @@
 //! Invariant: a failure before the first byte is an error, one in the middle cuts the connection.
 
 use axum::{
-    body::Body,
+    body::{Body, Bytes},
     extract::State,
     http::{HeaderValue, header},
     response::Response,
@@ -16,7 +16,7 @@ use super::{error::Error, revision::AskedRevision, target};
 use crate::{
     api::{App, body::JsonBody, off_runtime, query::Query},
     git::{PathGlobs, archive::FileLimits},
-    hosting::AskedArchive,
+    hosting::{AskedArchive, HostingError, Pieces},
     model::Caller,
     policy::Fetch,
 };
@@ -75,17 +75,7 @@ pub(super) async fn create(
     .await?;
     let work = move |sink: &mut dyn FnMut(&[u8]) -> _| contents.archive(commit, asked, sink);
     let (first, rest) = app.hosting.stream(work).await?;
-    let pieces = stream::unfold((Some(first), rest), async |(first, mut rest)| {
-        let piece = match first {
-            Some(first) => first,
-            None => rest.recv().await?,
-        };
-        if let Err(error) = &piece {
-            tracing::warn!(%error, "an archive was cut off");
-        }
-        Some((piece, (None, rest)))
-    });
-    let mut response = Response::new(Body::from_stream(pieces));
+    let mut response = Response::new(pieces(first, rest));
     let headers = response.headers_mut();
     let gzip = HeaderValue::from_static("application/gzip");
     headers.insert(header::CONTENT_TYPE, gzip);
@@ -94,6 +84,21 @@ pub(super) async fn create(
         headers.insert(header::CONTENT_DISPOSITION, name);
     }
     Ok(response)
+}
+
+/// An answer that is made as it is sent.
+pub(super) fn pieces(first: Result<Bytes, HostingError>, rest: Pieces) -> Body {
+    let pieces = stream::unfold((Some(first), rest), async |(first, mut rest)| {
+        let piece = match first {
+            Some(first) => first,
+            None => rest.recv().await?,
+        };
+        if let Err(error) = &piece {
+            tracing::warn!(%error, "an answer was cut off");
+        }
+        Some((piece, (None, rest)))
+    });
+    Body::from_stream(pieces)
 }
 
 /// A prefix that keeps the archive within the folder it is unpacked in.

@@ -22,6 +22,7 @@ mod commit;
 mod commit_pack;
 mod commits;
 mod content;
+mod diffs;
 mod error;
 mod files;
 mod files_metadata;
@@ -55,6 +56,7 @@ pub(super) fn routes() -> Router<App> {
             get(branches::list).delete(branches::remove),
         ),
         ("/api/v1/repos/branches/create", post(branches::create)),
+        ("/api/v1/repos/branches/diff", get(diffs::branch)),
         (
             "/api/v1/repos/tags",
             get(tags::list).post(tags::create).delete(tags::remove),
@@ -68,6 +70,7 @@ pub(super) fn routes() -> Router<App> {
         ("/api/v1/repos/commit-pack", post(commit_pack::create)),
         ("/api/v1/repos/restore-commit", post(restore_commit::create)),
         ("/api/v1/repos/commit", get(commits::show)),
+        ("/api/v1/repos/diff", get(diffs::commit)),
         ("/api/v1/repos/files", get(files::list)),
         ("/api/v1/repos/files/metadata", get(files_metadata::list)),
         ("/api/v1/repos/file", get(content::show)),

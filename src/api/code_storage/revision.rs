@@ -48,14 +48,36 @@ pub(super) struct AskedBranch {
 impl AskedBranch {
     /// Reads `branch` and `ephemeral`.
     pub(super) fn of(query: &Query) -> Result<Self, Error> {
-        let name = query.one("branch")?.map(str::to_owned);
+        Self::read(query, "branch", "ephemeral")
+    }
+
+    /// Reads a name and a switch from these parameters.
+    pub(super) fn read(
+        query: &Query,
+        name: &'static str,
+        ephemeral: &'static str,
+    ) -> Result<Self, Error> {
+        let name = query.one(name)?.map(str::to_owned);
         if let Some(name) = &name {
             branch_name(name)?;
         }
         Ok(Self {
             name,
-            ephemeral: query.switch("ephemeral")?.unwrap_or_default(),
+            ephemeral: query.switch(ephemeral)?.unwrap_or_default(),
         })
+    }
+
+    /// The commit that it names, and the name of it as asked for.
+    pub(super) fn named(&self, contents: &mut Contents) -> Result<(ObjectId, String), Error> {
+        let found = match self.tip(contents)? {
+            Some(tip) => contents.commit_of(tip)?,
+            None => None,
+        };
+        let name = self.name.as_deref().unwrap_or(default_name(contents));
+        match found {
+            Some(commit) => Ok((commit, name.to_owned())),
+            None => Err(Error::NotFound(format!("branch {name} does not exist"))),
+        }
     }
 
     /// Its tip; `None` when nothing was named and there is nothing at all.

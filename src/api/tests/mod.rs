@@ -35,6 +35,7 @@ mod code_storage;
 mod commit_pack;
 mod contents;
 mod deploy_keys;
+mod diffs;
 mod forks;
 mod namespaces;
 mod repositories;
