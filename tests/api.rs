@@ -111,6 +111,81 @@ fn what_git_pushed_is_what_the_api_shows() {
 }
 
 #[test]
+fn branches_merged_by_api_are_what_git_fetches() {
+    let server = Server::start();
+    let alice = server.user("alice");
+    let novel = alice.creates_repository("novel");
+    let copy = alice.clones(&novel, Via::Http);
+    copy.git("switch --quiet -c main").stderr();
+    let chapter = (0..20)
+        .map(|line| format!("line {line}\n"))
+        .collect::<String>();
+    copy.commits("chapter.txt", &chapter);
+    copy.git("switch --quiet -c draft").stderr();
+    copy.commits(
+        "chapter.txt",
+        &chapter.replace("line 1\n", "a better line\n"),
+    );
+    copy.commits("notes.txt", "notes\n");
+    copy.git("switch --quiet main").stderr();
+    copy.git("mv chapter.txt chapter-1.txt").succeeds();
+    copy.commits("other.txt", "other\n");
+    copy.git("push --quiet origin main draft").succeeds();
+    let tree = copy.git("merge-tree --write-tree main draft").succeeds();
+
+    let path = "/api/v1/repos/merge?repo=alice/novel";
+    let body = r#"{"source_branch": "draft", "target_branch": "main", "strategy": "merge"}"#;
+    let (status, merged) = ask(&server, &alice, "POST", path, body);
+    assert_eq!(status, 200, "{merged}");
+    copy.git("pull --quiet --ff-only origin main").succeeds();
+    assert_eq!(merged["commit_sha"], copy.head());
+    assert_eq!(
+        copy.git("rev-parse HEAD^{tree}").succeeds().trim(),
+        tree.trim()
+    );
+    assert_eq!(
+        copy.git("rev-parse HEAD^2").succeeds(),
+        copy.git("rev-parse draft").succeeds()
+    );
+    assert!(copy.reads("chapter-1.txt").contains("a better line"));
+    copy.git("fsck --strict").succeeds();
+
+    let path = "/api/v1/repos/blame?repo=alice/novel&path=chapter-1.txt&range=1,3";
+    let (status, told) = ask(&server, &alice, "GET", path, "");
+    assert_eq!(status, 200, "{told}");
+    let better = copy.git("rev-parse draft~1").succeeds();
+    assert_eq!(told["lines"][1]["commit_sha"], better.trim());
+    assert_eq!(told["lines"][1]["original_path"], "chapter.txt");
+
+    let path = "/api/v1/repos/grep?repo=alice/novel";
+    let (status, found) = ask(
+        &server,
+        &alice,
+        "POST",
+        path,
+        r#"{"query": {"pattern": "bet+er"}}"#,
+    );
+    assert_eq!(status, 200, "{found}");
+    assert_eq!(found["matches"][0]["path"], "chapter-1.txt");
+    assert_eq!(found["repo"]["commit"], copy.head());
+
+    copy.git("switch --quiet -c rival draft~2").stderr();
+    copy.commits(
+        "chapter.txt",
+        &chapter.replace("line 1\n", "a worse line\n"),
+    );
+    copy.git("push --quiet origin rival").succeeds();
+    let body = r#"{"source_branch": "rival", "target_branch": "main", "strategy": "merge"}"#;
+    let path = "/api/v1/repos/merge?repo=alice/novel";
+    let (status, refused) = ask(&server, &alice, "POST", path, body);
+    assert_eq!(status, 409, "{refused}");
+    assert_eq!(
+        refused["conflict_paths"],
+        serde_json::json!(["chapter-1.txt"])
+    );
+}
+
+#[test]
 fn what_is_not_yours_is_not_there() {
     let server = Server::start();
     let alice = server.user("alice");

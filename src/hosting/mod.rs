@@ -48,7 +48,8 @@ pub use accounts::{NewAccount, TokenSettings};
 pub use bootstrap::{BootstrapError, Bootstrapped, bootstrap};
 pub use branches::{BadCursor, Branch, BranchCursor, Page};
 pub use commits::{
-    Base, CommitError, Committed, Draft, NoteChange, NoteWritten, Onto, Start, TreeChange,
+    AskedMerge, Base, CommitError, Committed, Draft, MergeDone, MergePreview, MergeRefusal,
+    MergeResult, MergeStrategy, NoteChange, NoteWritten, Onto, Start, TreeChange,
 };
 pub use computations::{Computations, Pieces};
 pub use contents::{Contents, File, Touching};

@@ -34,6 +34,11 @@ impl BranchName {
     pub fn stored(&self) -> &RefName {
         &self.0
     }
+
+    /// Which kind it is of.
+    pub fn is_ephemeral(&self) -> bool {
+        self.0.local() != self.0.as_str()
+    }
 }
 
 impl fmt::Display for BranchName {

@@ -94,6 +94,14 @@ impl PersonBody {
     }
 }
 
+/// The author of a commit whose request names none.
+pub(super) fn caller_as_author(caller: &Caller) -> Result<Person, Error> {
+    let name = caller.principal.display_name().replace(['<', '>'], " ");
+    let now = Timestamp::now().seconds();
+    Person::new(&name, "api@packhorse.invalid", now, 0)
+        .map_err(|error| parameter(format!("author is missing, and the caller's {error}")))
+}
+
 /// Seconds since 1970, and the offset in minutes.
 fn moment(text: &str) -> Option<(i64, i32)> {
     let pieces = jiff::fmt::temporal::Pieces::parse(text).ok()?;

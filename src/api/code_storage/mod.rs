@@ -27,6 +27,7 @@ mod error;
 mod files;
 mod files_metadata;
 mod grep;
+mod merge;
 mod notes;
 mod preconditions;
 mod repositories;
@@ -77,5 +78,7 @@ pub(super) fn routes() -> Router<App> {
         ("/api/v1/repos/archive", post(archive::create)),
         ("/api/v1/repos/blame", get(blame::show)),
         ("/api/v1/repos/grep", post(grep::search)),
+        ("/api/v1/repos/merge", post(merge::create)),
+        ("/api/v1/repos/merge/preview", get(merge::preview)),
     ])
 }

@@ -14,15 +14,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     PAGE_DEFAULT, PAGE_MAX,
-    commit::{PersonBody, ResultView, error_with_result, object_id, required},
+    commit::{PersonBody, ResultView, caller_as_author, error_with_result, object_id, required},
     error::Error,
     target,
 };
 use crate::{
     api::{App, body::JsonBody, off_runtime, query::Query},
-    git::edit::{CommitText, Person},
+    git::edit::CommitText,
     hosting::{NoteChange, NoteWritten},
-    model::{Caller, ObjectId, RefName, Timestamp},
+    model::{Caller, ObjectId, RefName},
     policy::{Fetch, Push},
 };
 
@@ -203,7 +203,7 @@ async fn change_note(
         .transpose()?;
     let author = match &body.author {
         Some(author) => author.person("author")?,
-        None => nobody(caller)?,
+        None => caller_as_author(caller)?,
     };
     let verb = match change {
         NoteChange::Add(_) => "added",
@@ -226,18 +226,6 @@ async fn change_note(
         .write_note(push, name, object, change, text, expected)
         .await?;
     Ok(written)
-}
-
-/// The author of a note whose request names none.
-fn nobody(caller: &Caller) -> Result<Person, Error> {
-    let name = caller.principal.display_name().replace(['<', '>'], " ");
-    Person::new(
-        &name,
-        "notes@packhorse.invalid",
-        Timestamp::now().seconds(),
-        0,
-    )
-    .map_err(|error| Error::Parameter(format!("author is missing, and the caller's {error}")))
 }
 
 /// A notes ref in an answer.

@@ -37,6 +37,7 @@ mod contents;
 mod deploy_keys;
 mod diffs;
 mod forks;
+mod merges;
 mod namespaces;
 mod repositories;
 mod requests;

@@ -22,10 +22,12 @@ use crate::{
     store::{Reads, refs},
 };
 
+mod merges;
 mod moves;
 mod notes;
 mod turns;
 
+pub use merges::{AskedMerge, MergeDone, MergePreview, MergeRefusal, MergeResult, MergeStrategy};
 pub use notes::{NoteChange, NoteWritten};
 pub(super) use turns::Turns;
 
