@@ -2,8 +2,9 @@
 //!
 //! Source: git-blame(1) with its defaults: a file is followed through renames, lines that moved within it only when
 //! asked (`-M`); stock git is the judge.
-//! Bounds: [`FILE_BYTES_MAX`] the file, [`LINES_MAX`] of its lines, [`COMMITS_MAX`] commits looked at, [`READ_BYTES_MAX`] of older versions
-//! read, and the caller's deadline; beyond them there is no answer, since half of one would be wrong.
+//! Bounds: [`FILE_BYTES_MAX`] and [`FILE_LINES_MAX`] the file, [`LINES_MAX`] of its lines, [`COMMITS_MAX`] commits
+//! looked at, [`READ_BYTES_MAX`] of older versions read, and the caller's deadline; beyond them there is no answer,
+//! since half of one would be wrong.
 //! Invariant: every line asked for is told once, in order.
 //! Not here: which lines (`ranges`), and whether the caller may see them (`hosting`).
 
@@ -30,8 +31,10 @@ use crate::model::ObjectId;
 
 /// Largest file whose lines are told, and largest older version that is read.
 const FILE_BYTES_MAX: u64 = 32 << 20;
+/// Most lines of either.
+const FILE_LINES_MAX: usize = 500_000;
 /// Lines told in one answer.
-const LINES_MAX: usize = 200_000;
+const LINES_MAX: usize = 100_000;
 /// Commits looked at.
 const COMMITS_MAX: usize = 500_000;
 /// Bytes of older versions read.
@@ -113,11 +116,12 @@ pub fn blame(packs: Arc<PackSet>, request: &BlameRequest) -> Result<Vec<BlamedLi
         return Err(BlameError::NoFile);
     }
     if browser.blob_size(&file.id)? > FILE_BYTES_MAX {
-        return Err(BlameError::TooMuch(
-            "the file is too large to tell where its lines are from",
-        ));
+        return Err(too_large());
     }
     let text = browser.blob(&file.id, FILE_BYTES_MAX)?;
+    if is_long(&text) {
+        return Err(too_large());
+    }
     let ranges = ranges::parse(&request.ranges, &text)?;
     if ranges.iter().map(ExactSizeIterator::len).sum::<usize>() > LINES_MAX {
         return Err(BlameError::TooMuch(
@@ -150,6 +154,14 @@ pub fn blame(packs: Arc<PackSet>, request: &BlameRequest) -> Result<Vec<BlamedLi
     walk.suspect(first, spans.collect());
     walk.run()?;
     Ok(walk.told())
+}
+
+fn is_long(text: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', text).count() >= FILE_LINES_MAX
+}
+
+fn too_large() -> BlameError {
+    BlameError::TooMuch("the file, or what it was, is too large to tell where its lines are from")
 }
 
 /// The way back through the history of the file.
@@ -319,10 +331,12 @@ impl Walk {
         let size = self.browser.blob_size(&blob)?;
         self.read_bytes += size;
         if size > FILE_BYTES_MAX || self.read_bytes > READ_BYTES_MAX {
-            let reason = "the versions of the file are too large to tell where its lines are from";
-            return Err(BlameError::TooMuch(reason));
+            return Err(too_large());
         }
         let text: Rc<[u8]> = self.browser.blob(&blob, FILE_BYTES_MAX)?.into();
+        if is_long(&text) {
+            return Err(too_large());
+        }
         if self.held_bytes + text.len() <= HELD_BYTES_MAX {
             self.held_bytes += text.len();
             self.origins.at(origin).text = Some(Rc::clone(&text));

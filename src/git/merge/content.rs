@@ -2,8 +2,10 @@
 //!
 //! Source: git-merge(1) and gitattributes(5), "merge", without any attributes: texts are merged by lines, other
 //! files can't be merged at all.
-//! Bounds: [`TEXT_BYTES_MAX`]; larger files are taken for binary ones.
+//! Bounds: [`TEXT_BYTES_MAX`] and [`TEXT_LINES_MAX`]; larger files are taken for binary ones.
 //! Invariant: a file that only one side changed is that side's; a merge base made of several never conflicts.
+
+use std::rc::Rc;
 
 use gix_object::Kind;
 
@@ -16,7 +18,9 @@ use super::{
 use crate::git::diff::is_binary;
 
 /// Largest text that is merged.
-const TEXT_BYTES_MAX: u64 = 64 << 20;
+const TEXT_BYTES_MAX: u64 = 32 << 20;
+/// Most lines of a text that is merged.
+const TEXT_LINES_MAX: usize = 500_000;
 
 impl Pass<'_> {
     /// Merges three versions of a file, the first of which may be missing, and says whether that went without a
@@ -93,7 +97,10 @@ impl Pass<'_> {
                 self.objects.blob(&ours.id)?,
                 self.objects.blob(&theirs.id)?,
             ];
-            texts = Some(blobs).filter(|blobs| !blobs.iter().any(|blob| is_binary(blob)));
+            let is_text = |blob: &Rc<[u8]>| {
+                !is_binary(blob) && memchr::memchr_iter(b'\n', blob).count() < TEXT_LINES_MAX
+            };
+            texts = Some(blobs).filter(|blobs| blobs.iter().all(is_text));
         }
         let Some([base_text, our_text, their_text]) = texts else {
             if self.depth == 0 {

@@ -1,9 +1,15 @@
 //! The objects that a merge reads, and those it makes.
 //!
-//! Bounds: [`MADE_BYTES_MAX`] of objects made, [`READ_BYTES_MAX`] read.
+//! Bounds: [`MADE_BYTES_MAX`] of objects made, [`READ_BYTES_MAX`] read, none once [`TIME_MAX`] has passed: there is no
+//! long way in a merge on which none is read.
 //! Invariant: an object that the packs have is not made again.
 
-use std::{collections::HashMap, rc::Rc, sync::Arc};
+use std::{
+    collections::HashMap,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use gix_object::{Kind, TreeRefIter, tree::EntryKind};
 
@@ -17,6 +23,9 @@ use crate::{
 const MADE_BYTES_MAX: usize = 256 << 20;
 /// Bytes of the objects that one merge reads.
 const READ_BYTES_MAX: u64 = 2 << 30;
+
+/// How long one merge may take.
+const TIME_MAX: Duration = Duration::from_secs(60);
 
 /// What lies at a path: nothing if the mode is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +62,7 @@ pub(super) struct Objects {
     made_bytes: usize,
     read_bytes: u64,
     buffer: Vec<u8>,
+    deadline: Instant,
 }
 
 impl Objects {
@@ -63,6 +73,7 @@ impl Objects {
             made_bytes: 0,
             read_bytes: 0,
             buffer: Vec::new(),
+            deadline: Instant::now() + TIME_MAX,
         }
     }
 
@@ -107,6 +118,9 @@ impl Objects {
             && *made == kind
         {
             return Ok(Rc::clone(bytes));
+        }
+        if Instant::now() >= self.deadline {
+            return Err(MergeError::TooMuch("it would take too long"));
         }
         let data = self.reader.require(id, &mut self.buffer)?;
         if data.kind != kind {
