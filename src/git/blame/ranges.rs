@@ -1,7 +1,7 @@
 //! Which lines are asked for, in the words of `git blame -L`.
 //!
-//! Source: git-blame(1), `-L`: numbers, offsets and regular expressions; the latter in the syntax of the `regex`
-//! crate. Ranges by the name of a function are not served.
+//! Source: git-blame(1), `-L`: numbers, offsets, functions and regular expressions; the latter in the syntax of the
+//! `regex` crate. A function begins, as with git where no attributes apply, with a letter, `_` or `$`.
 //! Bounds: [`RANGES_MAX`], [`EXPRESSION_BYTES_MAX`].
 //! Invariant: ranges come out sorted and apart from each other, within the file.
 
@@ -25,9 +25,6 @@ pub enum RangesError {
     /// One is none.
     #[error("range {0:?} is not understood")]
     Malformed(String),
-    /// Functions are not looked for.
-    #[error("range {0:?} names a function, which is not served")]
-    Function(String),
     /// The file does not go so far.
     #[error("range {range:?} begins after line {lines}, the last one")]
     Beyond {
@@ -91,8 +88,12 @@ impl<'a> Parser<'a> {
 
     /// The lines between two places, both included; searches begin at the line `anchor`.
     fn range(&self, anchor: usize) -> Result<Range<usize>, RangesError> {
-        if self.text.starts_with(':') || self.text.starts_with("^:") {
-            return Err(RangesError::Function(self.text.to_owned()));
+        let (from, text) = match self.text.strip_prefix('^') {
+            Some(text) if text.starts_with(':') => (1, text),
+            _ => (anchor, self.text),
+        };
+        if let Some(expression) = text.strip_prefix(':') {
+            return self.function(expression, from);
         }
         let (first, rest) = self.place(self.text, anchor, None)?;
         let (last, rest) = match rest.strip_prefix(',') {
@@ -117,6 +118,37 @@ impl<'a> Parser<'a> {
             });
         }
         Ok(first - 1..last.unwrap_or(self.lines()).min(self.lines()))
+    }
+
+    /// The lines of the first function from a line on whose beginning matches.
+    fn function(&self, text: &str, from: usize) -> Result<Range<usize>, RangesError> {
+        let unescaped = text.replace("\\:", "");
+        if text.is_empty() || unescaped.contains(':') {
+            return Err(self.malformed());
+        }
+        let expression = self.compiled(text)?;
+        let begins = |line: &usize| {
+            let first = self.file.get(self.starts[line - 1]);
+            first.is_some_and(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'$'))
+        };
+        let matches = |line: &usize| expression.is_match(self.line(*line)) && begins(line);
+        let first = (from..=self.lines()).find(matches);
+        let first = first.ok_or_else(|| RangesError::NoMatch(self.text.to_owned()))?;
+        let next = (first + 1..=self.lines()).find(begins);
+        Ok(first - 1..next.map_or(self.lines(), |next| next - 1))
+    }
+
+    fn compiled(&self, expression: &str) -> Result<Regex, RangesError> {
+        let built = RegexBuilder::new(expression)
+            .size_limit(EXPRESSION_BYTES_MAX)
+            .build();
+        built.map_err(|_| self.malformed())
+    }
+
+    /// A line without its end; the first is 1.
+    fn line(&self, number: usize) -> &[u8] {
+        let line = &self.file[self.starts[number - 1]..self.starts[number]];
+        line.strip_suffix(b"\n").unwrap_or(line)
     }
 
     /// The line that a text begins with, if it does, and what follows; `after` is the line behind the beginning
@@ -173,11 +205,7 @@ impl<'a> Parser<'a> {
             match letter {
                 '\\' => drop(letters.next()),
                 '/' => {
-                    let expression = text[..at].replace("\\/", "/");
-                    let expression = RegexBuilder::new(&expression)
-                        .size_limit(EXPRESSION_BYTES_MAX)
-                        .build()
-                        .map_err(|_| self.malformed())?;
+                    let expression = self.compiled(&text[..at].replace("\\/", "/"))?;
                     return Ok((expression, &text[at + 1..]));
                 }
                 _ => {}
@@ -187,10 +215,7 @@ impl<'a> Parser<'a> {
     }
 
     fn search(&self, expression: &Regex, from: usize) -> Result<usize, RangesError> {
-        let matches = |line: &usize| {
-            let text = &self.file[self.starts[line - 1]..self.starts[*line]];
-            expression.is_match(text.strip_suffix(b"\n").unwrap_or(text))
-        };
+        let matches = |line: &usize| expression.is_match(self.line(*line));
         let found = (from..=self.lines()).find(matches);
         found.ok_or_else(|| RangesError::NoMatch(self.text.to_owned()))
     }
@@ -228,6 +253,8 @@ mod tests {
             (&["/t/,/i/"], &[1..5]),
             (&["5,6", "1,2", "2,3"], &[0..3, 4..6]),
             (&["3,4", "^/t/,2"], &[1..4]),
+            (&[":th"], &[2..3]),
+            (&["3,4", "^:w"], &[1..4]),
         ] {
             assert_eq!(ranges(texts).unwrap(), expected, "{texts:?}");
         }
@@ -253,5 +280,8 @@ mod tests {
         assert_eq!(ranges(&["2,3", "/t/,5"]), Err(nothing));
         assert_eq!(ranges(&["1"; RANGES_MAX + 1]), Err(RangesError::TooMany));
         assert_eq!(parse(&[], b""), Ok(vec![]));
+        let code = b"int one()\n{\n}\n\nint two()\n{\n}\n";
+        assert_eq!(parse(&[":two".to_owned()], code), Ok(vec![4..7]));
+        assert_eq!(parse(&[":int".to_owned()], code), Ok(vec![0..4]));
     }
 }

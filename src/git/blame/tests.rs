@@ -104,6 +104,7 @@ fn lines_are_from_where_git_says() {
         for ranges in [
             &["10,30"][..],
             &["5,+3", "100,110"],
+            &[":line 1[0-9]", "^:ver"],
             &["/line 7 /,+5", "1,2"],
             &["150"],
         ] {
@@ -186,7 +187,30 @@ fn files_are_followed_and_lines_that_moved_if_asked() {
 #[test]
 fn what_can_not_be_told_is_refused() {
     let stock = Stock::new(ObjectFormat::Sha1).with_history(20);
+    let mut stream = String::from("commit refs/heads/long\ncommitter C <c@c> 1 +0000\ndata 1\nm\n");
+    for (path, lines) in [("most", FILE_LINES_MAX - 1), ("more", FILE_LINES_MAX)] {
+        stream += &format!(
+            "M 100644 inline {path}\ndata {lines}\n{}\n",
+            "\n".repeat(lines)
+        );
+    }
+    stock.import(&stream);
+    stock.git(["repack", "-q", "-a", "-d"]);
     let (_folder, repository) = stock.opened();
+    let some = |path: &str| BlameRequest {
+        ranges: vec!["7,9".to_owned()],
+        ..request(stock.id("long"), path)
+    };
+    assert_eq!(blame(repository.packs(), &some("most")).unwrap().len(), 3);
+    assert!(matches!(
+        blame(repository.packs(), &some("more")),
+        Err(BlameError::TooMuch(_))
+    ));
+    let many = request(stock.id("long"), "most");
+    assert!(matches!(
+        blame(repository.packs(), &many),
+        Err(BlameError::TooMuch(_))
+    ));
     let refused = |asked: BlameRequest| blame(repository.packs(), &asked).unwrap_err();
     for path in ["absent", "src", "module", "README/x"] {
         let error = refused(request(stock.id("main"), path));
