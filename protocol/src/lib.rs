@@ -3,6 +3,7 @@
 
 mod error;
 pub mod exec;
+pub mod fetch_client;
 pub mod filter;
 mod input;
 pub mod ls_refs;
