@@ -1,16 +1,21 @@
 //! Forks: repositories that begin with refs and objects of another one.
 //!
-//! Bounds: as many refs as the source has.
+//! Bounds: as many refs as the source has; [`FORKS_AT_ONCE`] walks of what forks begin with.
 //! Invariant: the fork's objects are on disk before its row is, and its row and refs commit together; so
 //! a crash leaves a whole fork or a folder that the next start removes. What the fork sees is what its
 //! refs reach when it is made, whatever else its source holds.
 //! Not here: how packs are shared (`git`).
 
+use std::io;
+
+use tokio::sync::Semaphore;
+
 use super::{Contents, Hosting, HostingError, access, blocking, repository::check_default_branch};
 use crate::{
     auth::secrets,
+    git,
     model::{ObjectId, RefEntry, RefName, RefSnapshot, Visibility},
-    policy::{Authorized, CreateRepository, Fetch},
+    policy::{Authorized, CreateRepository, Denied, Fetch},
     store::{
         audit::{self, Entry},
         origins::{self, OriginRow},
@@ -18,6 +23,10 @@ use crate::{
         repositories::{self, NewRepository, RepositoryRow},
     },
 };
+
+/// Forks whose objects are looked for at once; the others wait.
+const FORKS_AT_ONCE: usize = 4;
+static FORKS: Semaphore = Semaphore::const_new(FORKS_AT_ONCE);
 
 /// Providers by which clients call this server itself; the first is the one that is shown.
 pub const OWN_PROVIDERS: [&str; 2] = ["code", "code.storage"];
@@ -50,6 +59,7 @@ impl Hosting {
         let from = source.target().path.to_string();
         let uuid = secrets::new_uuid();
         let (folders, folder) = (self.repositories.clone(), uuid.clone());
+        let _turn = FORKS.acquire().await;
         let begun = blocking(move || {
             let begun = Begun::of(&mut contents, &point, &from)?;
             let objects = contents.repository();
@@ -63,7 +73,15 @@ impl Hosting {
             Ok(begun) => begun,
             Err(error) => {
                 self.remove_folder(uuid).await;
-                return Err(error);
+                return Err(match error {
+                    // The source went while its packs were being shared.
+                    HostingError::Fork(git::ForkError::Io { source, .. })
+                        if source.kind() == io::ErrorKind::NotFound =>
+                    {
+                        Denied::NotVisible.into()
+                    }
+                    error => error,
+                });
             }
         };
         let target = authorized.target();
