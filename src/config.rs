@@ -44,6 +44,9 @@ pub struct Settings {
     #[arg(long, env = "PACKHORSE_ALLOW_PRIVATE_TARGETS")]
     #[serde(default)]
     pub allow_private_targets: bool,
+    /// PEM file of the certificates that webhooks and mirrors trust servers by, instead of the system's
+    #[arg(long, value_name = "F", env = "PACKHORSE_OUTBOUND_CA")]
+    pub outbound_ca: Option<PathBuf>,
     /// Log lines as `text` or `json` [default: text]
     #[arg(long, value_name = "FORMAT", env = "PACKHORSE_LOG_FORMAT")]
     pub log_format: Option<String>,
@@ -102,6 +105,8 @@ pub struct Config {
     pub ready_file: Option<PathBuf>,
     /// Whether outbound requests may reach private addresses.
     pub allow_private_targets: bool,
+    /// Certificates that outbound requests trust servers by, instead of the system's.
+    pub outbound_ca: Option<PathBuf>,
     /// Form of the log.
     pub log_format: LogFormat,
     /// Bounds on everything that can grow.
@@ -351,6 +356,7 @@ impl Settings {
             public_url: self.public_url.or(lower.public_url),
             ready_file: self.ready_file.or(lower.ready_file),
             allow_private_targets: self.allow_private_targets || lower.allow_private_targets,
+            outbound_ca: self.outbound_ca.or(lower.outbound_ca),
             log_format: self.log_format.or(lower.log_format),
             limits: lower.limits,
             fetch: lower.fetch,
@@ -382,6 +388,7 @@ impl Settings {
             public_url: self.public_url.map(public_url).transpose()?,
             ready_file: self.ready_file,
             allow_private_targets: self.allow_private_targets,
+            outbound_ca: self.outbound_ca,
             log_format: match self.log_format.as_deref() {
                 None | Some("text") => LogFormat::Text,
                 Some("json") => LogFormat::Json,

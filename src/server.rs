@@ -26,6 +26,8 @@ use crate::{
     disk, git,
     hosting::{BootstrapError, Hosting, HostingError, bootstrap},
     http::{self, Accepting, GitState, Readiness, TlsError, TlsSource},
+    mirror::Mirrors,
+    outbound::{CertificatesError, Outbound, Reach},
     ssh::{self, HostKeyError, SshState},
     store::Store,
     wire::{self, Wire},
@@ -145,6 +147,9 @@ pub enum ServerError {
     /// The opening of the data broke.
     #[error("opening the data folder was interrupted")]
     Interrupted(#[from] tokio::task::JoinError),
+    /// The certificates that others are trusted by can't be read.
+    #[error("can't call other servers")]
+    Outbound(#[from] CertificatesError),
     /// There is no host key.
     #[error("can't serve SSH")]
     HostKey(#[from] HostKeyError),
@@ -198,6 +203,7 @@ pub struct Server {
     tls: Option<TlsSource>,
     host_key: Option<russh::keys::PrivateKey>,
     hosting: Hosting,
+    outbound: Outbound,
     authenticator: Authenticator,
     limits: Arc<Limits>,
     fetch: Fetch,
@@ -232,6 +238,10 @@ impl Server {
             .as_ref()
             .map(|(_, tls)| TlsSource::open(tls.clone()))
             .transpose()?;
+        let outbound = Outbound::new(&Reach {
+            private: config.allow_private_targets,
+            certificates: config.outbound_ca.clone(),
+        })?;
         let limits = Arc::new(config.limits.clone());
         let (hosting, secret) = open_data(&config.data, &limits).await?;
         let host_key = match addresses.ssh {
@@ -245,6 +255,7 @@ impl Server {
             tls,
             host_key,
             hosting,
+            outbound,
             limits,
             fetch: config.fetch,
             config,
@@ -292,9 +303,17 @@ impl Server {
             limits: Arc::clone(&self.limits),
             tasks: tasks.clone(),
         };
+        let mirrors = Mirrors::new(
+            self.hosting.clone(),
+            self.outbound.clone(),
+            wire::receive_limits(&self.limits),
+            tasks.clone(),
+            stop.clone(),
+        );
         let apis = api::router(
             self.hosting.clone(),
             self.authenticator.clone(),
+            mirrors,
             self.public_url(),
             api::Limits {
                 body_bytes: self.limits.api_request_bytes,

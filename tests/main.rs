@@ -20,6 +20,7 @@ mod git_versions;
 mod hostile;
 mod http_transport;
 mod limits;
+mod mirrors;
 mod notices;
 mod partial_clones;
 mod remotes;

@@ -13,8 +13,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "api", "ssh", "http", "wire", "hosting", "auth", "git", "store", "config", "disk",
-            "model",
+            "api", "ssh", "http", "mirror", "wire", "hosting", "auth", "outbound", "git", "store",
+            "config", "disk", "model",
         ],
     ),
     (
@@ -25,16 +25,23 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "api",
-        &["http", "hosting", "auth", "git", "store", "policy", "model"],
+        &[
+            "http", "mirror", "hosting", "auth", "git", "store", "policy", "model",
+        ],
     ),
     ("http", &["wire", "auth", "policy", "model", "config"]),
     ("bare", &["git", "disk", "model"]),
+    (
+        "mirror",
+        &["hosting", "outbound", "git", "store", "policy", "model"],
+    ),
     ("wire", &["hosting", "git", "policy", "model", "config"]),
     (
         "hosting",
         &["auth", "git", "store", "policy", "disk", "model"],
     ),
     ("auth", &["store", "policy", "model"]),
+    ("outbound", &["model"]),
     ("git", &["disk", "model"]),
     ("store", &["policy", "disk", "model"]),
     ("policy", &["model"]),
@@ -53,7 +60,7 @@ const CRATE_BELONGS_TO: &[(&str, &[&str])] = &[
     ("argon2", &["auth", "hosting"]),
     ("axum", &["http", "api", "server"]),
     ("clap", &["cli", "config", "main"]),
-    ("ureq", &["cli"]),
+    ("ureq", &["cli", "outbound"]),
     ("anyhow", &["cli", "main"]),
 ];
 

@@ -21,6 +21,7 @@ use self::{request::failure, upload::Uploads};
 use crate::{
     auth::Authenticator,
     hosting::{Hosting, HostingError},
+    mirror::Mirrors,
     store::StoreError,
 };
 
@@ -38,6 +39,7 @@ mod upload;
 struct App {
     hosting: Hosting,
     authenticator: Authenticator,
+    mirrors: Mirrors,
     /// Base of the URLs that clients are told, without trailing slash.
     public_url: Arc<str>,
     body_max_bytes: usize,
@@ -60,12 +62,14 @@ pub struct Limits {
 pub fn router(
     hosting: Hosting,
     authenticator: Authenticator,
+    mirrors: Mirrors,
     public_url: String,
     limits: Limits,
 ) -> Router {
     let app = App {
         hosting,
         authenticator,
+        mirrors,
         public_url: public_url.into(),
         body_max_bytes: limits.body_bytes,
         uploads: Uploads::new(limits.upload),

@@ -1,11 +1,16 @@
 //! Random values, and the server's own secret.
 //!
-//! Source: HMAC-SHA256 (RFC 2104). Random bytes come from the cryptography library alone.
-//! Invariant: what the store keeps of a token is worthless without the server's secret.
+//! Source: HMAC-SHA256 (RFC 2104); AES-256-GCM (NIST SP 800-38D) with random nonces. Random bytes come
+//! from the cryptography library alone.
+//! Invariant: what the store keeps of a token or a sealed secret is worthless without the server's
+//! secret; a sealed one opens in the place that it was sealed for, and in no other.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
-use aws_lc_rs::{hmac, rand};
+use aws_lc_rs::{
+    aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    hmac, rand,
+};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::model::Secret;
@@ -16,19 +21,62 @@ pub const TOKEN_PREFIX: &str = "ph_";
 /// Bytes of the server's secret and of a token's.
 pub const SECRET_BYTES: usize = 32;
 
-/// The secret that the hashes of tokens are keyed with.
+/// The secret that the hashes of tokens are keyed with, and that seals what must be read again.
 #[derive(Clone)]
-pub struct ServerSecret(hmac::Key);
+pub struct ServerSecret {
+    hashing: hmac::Key,
+    sealing: Arc<LessSafeKey>,
+}
+
+/// First byte of everything sealed: how it was.
+const SEALED_VERSION: u8 = 1;
 
 impl ServerSecret {
     /// Takes the secret.
+    ///
+    /// # Panics
+    /// Never: the key has the length that the cipher takes.
     pub fn new(secret: &Secret<[u8; SECRET_BYTES]>) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, secret.expose()))
+        let hashing = hmac::Key::new(hmac::HMAC_SHA256, secret.expose());
+        let sealing = hmac::sign(&hashing, b"sealing\0");
+        let sealing = UnboundKey::new(&AES_256_GCM, sealing.as_ref()).expect("32 bytes are a key");
+        Self {
+            hashing,
+            sealing: Arc::new(LessSafeKey::new(sealing)),
+        }
+    }
+
+    /// Encrypts what `place` shall hold.
+    ///
+    /// # Panics
+    /// When the system has no randomness to give, or there is more than a cipher takes at once.
+    pub fn seal(&self, place: &str, plain: &[u8]) -> Vec<u8> {
+        let nonce = random_bytes::<NONCE_LEN>();
+        let mut sealed = plain.to_vec();
+        self.sealing
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(place.as_bytes()),
+                &mut sealed,
+            )
+            .expect("secrets are short");
+        [&[SEALED_VERSION], &nonce[..], &sealed].concat()
+    }
+
+    /// What was sealed for `place`; `None` if it was not, or not by this server.
+    pub fn unseal(&self, place: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        let body = sealed.strip_prefix(&[SEALED_VERSION])?;
+        let (nonce, body) = body.split_first_chunk::<NONCE_LEN>()?;
+        let mut body = body.to_vec();
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let place = Aad::from(place.as_bytes());
+        let plain = self.sealing.open_in_place(nonce, place, &mut body).ok()?;
+        Some(plain.to_vec())
     }
 
     /// What the store keeps of a token.
     pub fn token_hash(&self, token: &str) -> [u8; 32] {
-        let mut context = hmac::Context::with_key(&self.0);
+        let mut context = hmac::Context::with_key(&self.hashing);
         // The purpose goes in front, so that other uses of the secret never yield these hashes.
         context.update(b"token\0");
         context.update(token.as_bytes());
@@ -82,6 +130,27 @@ mod tests {
         assert_eq!(uuid.len(), 32);
         assert!(uuid.bytes().all(|byte| byte.is_ascii_hexdigit()));
         assert_ne!(uuid, new_uuid());
+    }
+
+    #[test]
+    fn what_is_sealed_opens_in_its_place_and_with_its_secret_alone() {
+        let secret = |byte| ServerSecret::new(&Secret::new([byte; SECRET_BYTES]));
+        let sealed = secret(1).seal("here", b"hunter2");
+        assert_eq!(secret(1).unseal("here", &sealed).unwrap(), b"hunter2");
+        assert!(!sealed.windows(7).any(|bytes| bytes == b"hunter2"));
+        assert_ne!(
+            sealed,
+            secret(1).seal("here", b"hunter2"),
+            "each has a nonce of its own"
+        );
+        assert_eq!(secret(1).unseal("there", &sealed), None);
+        assert_eq!(secret(2).unseal("here", &sealed), None);
+        for at in 0..sealed.len() {
+            let mut other = sealed.clone();
+            other[at] ^= 1;
+            assert_eq!(secret(1).unseal("here", &other), None, "byte {at}");
+            assert_eq!(secret(1).unseal("here", &sealed[..at]), None, "{at} bytes");
+        }
     }
 
     #[test]

@@ -43,6 +43,8 @@ mod repository;
 mod search;
 #[cfg(test)]
 mod tests;
+mod upstream_credentials;
+mod upstreams;
 
 pub use accounts::{NewAccount, TokenSettings};
 pub use bootstrap::{BootstrapError, Bootstrapped, bootstrap};
@@ -59,6 +61,8 @@ pub use forks::{ForkPoint, OWN_PROVIDERS};
 pub use push::{Command, CommandOutcome, Moved, Push, Refusal};
 pub use repository::{RepositoryChange, RepositorySettings};
 pub use search::{AskedArchive, AskedLines};
+pub use upstream_credentials::UpstreamLogin;
+pub use upstreams::{Found, MirrorSettings, Mirrored, Run};
 
 /// Longest title of a key or token, in bytes.
 pub const TITLE_BYTES_MAX: usize = 255;

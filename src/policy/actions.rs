@@ -236,6 +236,27 @@ impl Action for ManageNamespace {
     }
 }
 
+/// Change the credentials by which the repositories of a namespace reach their upstreams: whoever may
+/// set one, once their JWT is for the whole namespace.
+#[derive(Debug, Clone)]
+pub enum ManageUpstreamCredentials {}
+
+impl Action for ManageUpstreamCredentials {
+    type Target = NamespaceFacts;
+
+    fn judge(caller: &Caller, target: &NamespaceFacts) -> Result<(), Denied> {
+        let whole = match caller.principal {
+            Principal::Issuer { .. } => RepositoryLimit::Organization,
+            _ => RepositoryLimit::All,
+        };
+        if caller.grant.repositories != whole {
+            return Err(Denied::OutsideGrant);
+        }
+        need_scope(caller, Some(Scope::RepoWrite))?;
+        need_role(caller, role_in(caller, target), Role::Admin)
+    }
+}
+
 /// Change one's own account, or another's as an administrator: tokens, keys, password.
 #[derive(Debug, Clone)]
 pub enum ManageAccount {}

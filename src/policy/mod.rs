@@ -21,8 +21,8 @@ mod tests;
 
 pub use actions::{
     Administer, AdministerServer, CreateRepository, DeleteRepository, Fetch, ListRepositories,
-    ManageAccount, ManageNamespace, Push, RepositoryAction, View, is_visible, role_on,
-    within_grant,
+    ManageAccount, ManageNamespace, ManageUpstreamCredentials, Push, RepositoryAction, View,
+    is_visible, role_on, within_grant,
 };
 pub use commands::{RESERVED_REFS, RefChange, RefChangeKind, Refusal, judge_command};
 

@@ -388,6 +388,40 @@ fn namespaces_accounts_and_the_server_are_in_the_hands_of_their_owners() {
         missing(Scope::Api)
     );
 
+    // A credential for an upstream is set by whoever may set the repository.
+    let admin = acme(Some(Role::Admin));
+    for (caller, namespace, expected) in [
+        (user(), &admin, Ok(())),
+        (
+            user(),
+            &acme(Some(Role::Write)),
+            Err(Denied::RoleTooLow {
+                needed: Role::Admin,
+            }),
+        ),
+        (user(), &acme(None), Err(Denied::NotVisible)),
+        (jwt.clone(), &acme(None), Ok(())),
+        (
+            issuer(NAMESPACE, named("novel")),
+            &admin,
+            Err(Denied::OutsideGrant),
+        ),
+        (
+            issuer(NAMESPACE + 1, RepositoryLimit::Organization),
+            &acme(None),
+            Err(Denied::NotVisible),
+        ),
+        (
+            with_scopes(user(), &[Scope::GitWrite]),
+            &admin,
+            missing(Scope::RepoWrite),
+        ),
+        (deploy_key(), &acme(None), Err(Denied::NotVisible)),
+    ] {
+        let judged = judge::<ManageUpstreamCredentials>(&caller, namespace);
+        assert_eq!(judged, expected, "{caller:?}");
+    }
+
     assert_eq!(judge::<ManageAccount>(&user(), &own), Ok(()));
     assert_eq!(
         judge::<ManageAccount>(&user(), &other),

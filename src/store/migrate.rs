@@ -8,7 +8,7 @@ use redb::{Database, ReadableDatabase, TableDefinition, TableError, WriteTransac
 
 use super::{
     OpenError, StoreError, audit, committer, deploy_keys, issuers, memberships, namespaces,
-    origins, refs, repositories, robots, ssh_keys, tokens, users,
+    origins, refs, repositories, robots, ssh_keys, tokens, upstreams, users,
 };
 
 const STORE: TableDefinition<'static, &str, u64> = TableDefinition::new("store");
@@ -17,7 +17,11 @@ const STORE: TableDefinition<'static, &str, u64> = TableDefinition::new("store")
 pub(super) type Step = fn(&WriteTransaction) -> Result<(), StoreError>;
 
 /// Step number `n` leads from version `n` to version `n + 1`; an empty file has version 0.
-pub(super) const STEPS: &[Step] = &[create_tables, origins::create_tables];
+pub(super) const STEPS: &[Step] = &[
+    create_tables,
+    origins::create_tables,
+    upstreams::create_tables,
+];
 
 fn create_tables(database: &WriteTransaction) -> Result<(), StoreError> {
     committer::create_tables(database)?;

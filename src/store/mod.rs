@@ -36,6 +36,7 @@ pub mod robots;
 mod rows;
 pub mod ssh_keys;
 pub mod tokens;
+pub mod upstreams;
 pub mod users;
 
 pub use committer::Transaction;

@@ -13,6 +13,7 @@ use super::{
     memberships::{self, MemberOf},
     origins, refs,
     rows::{Index, Rows},
+    upstreams,
 };
 use crate::model::{ObjectFormat, RefName, RepositoryName, Timestamp, Visibility};
 
@@ -204,6 +205,7 @@ pub fn remove(from: &Transaction<'_>, row: &RepositoryRow) -> Result<(), StoreEr
     UUIDS.remove(from, row.uuid.as_str())?;
     refs::remove_all(from, row.id)?;
     origins::remove(from, row.id)?;
+    upstreams::remove_all(from, row.id)?;
     memberships::remove_all(from, MemberOf::Repository(row.id))?;
     deploy_keys::remove_grants_of(from, row.id)
 }

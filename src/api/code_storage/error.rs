@@ -13,7 +13,7 @@ use crate::{
     },
     git::{GlobsError, receive::ReceiveError},
     hosting::{CommitError, HostingError, Refusal},
-    model::{NameError, RefNameError},
+    model::{NameError, RefNameError, Scope},
     policy::{self, Denied},
 };
 
@@ -57,6 +57,12 @@ pub(super) enum Error {
     /// The token that a fork brings for its source is none that opens it.
     #[error("base_repo: the token does not open the source")]
     SourceToken,
+    /// The credential lacks this scope, at a route whose pages call that forbidden.
+    #[error("the credential lacks the scope {name}", name = .0.as_str())]
+    LacksScope(Scope),
+    /// No mirror can be synced now.
+    #[error("the sync service is unavailable, try again later")]
+    SyncUnavailable,
     /// The file is not what the client thinks.
     #[error("precondition failed")]
     PreconditionFailed,
@@ -93,6 +99,14 @@ impl From<QueryError> for Error {
 }
 
 impl Error {
+    /// For the one route whose pages say 403 of a missing scope.
+    pub(super) fn forbidden_without_scope(error: HostingError) -> Self {
+        match error {
+            HostingError::Denied(Denied::MissingScope(scope)) => Self::LacksScope(scope),
+            other => other.into(),
+        }
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Hosting(error) | Self::Commit(CommitError::Hosting(error)) => match error {
@@ -115,6 +129,8 @@ impl Error {
             | Self::Parameter(_)
             | Self::NotServed(_) => StatusCode::BAD_REQUEST,
             Self::SourceToken => StatusCode::UNAUTHORIZED,
+            Self::LacksScope(_) => StatusCode::FORBIDDEN,
+            Self::SyncUnavailable => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::TooMuch(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
@@ -153,7 +169,7 @@ fn status_of_commit(error: &CommitError) -> StatusCode {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = self.status();
-        if status == StatusCode::INTERNAL_SERVER_ERROR {
+        if status == StatusCode::INTERNAL_SERVER_ERROR && !matches!(self, Self::SyncUnavailable) {
             return internal(&self);
         }
         let mut response = failure(status, self.to_string());

@@ -5,7 +5,7 @@
 //! Invariant: the order of checks is credential, scope, repository, parameters, so that a parameter
 //! error tells nobody whether a repository exists. The repository is never in the path: a JWT names
 //! it in its `repo` claim, and for every other credential the query does, `?repo=namespace/name`.
-//! Not here: mirrors.
+//! Not here: doing any of it (`hosting`, `mirror`).
 
 use axum::{
     Router,
@@ -36,6 +36,7 @@ mod revision;
 mod stream;
 mod tags;
 mod target;
+mod upstreams;
 
 pub(super) use content::Room;
 
@@ -67,6 +68,13 @@ pub(super) fn routes() -> Router<App> {
             get(notes::show).post(notes::write).delete(notes::remove),
         ),
         ("/api/v1/repos/notes/refs", get(notes::list_refs)),
+        ("/api/v1/repos/pull-upstream", post(upstreams::pull)),
+        (
+            "/api/v1/repos/git-credentials",
+            post(upstreams::add_credential)
+                .put(upstreams::change_credential)
+                .delete(upstreams::remove_credential),
+        ),
         ("/api/v1/repos/commits", get(commits::list)),
         ("/api/v1/repos/commit-pack", post(commit_pack::create)),
         ("/api/v1/repos/restore-commit", post(restore_commit::create)),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     PAGE_DEFAULT, PAGE_MAX,
-    base::{BaseRepository, BaseView},
+    base::{Base, BaseRepository, BaseView},
     error::Error,
     revision::branch_name,
     target,
@@ -15,6 +15,7 @@ use crate::{
     hosting::{Hosting, Repository, RepositorySettings},
     model::{Caller, ObjectFormat, RepositoryName, Visibility},
     policy::{Authorized, DeleteRepository, ListRepositories, View},
+    store::upstreams::Runs,
 };
 
 const DEFAULT_BRANCH: &str = "main";
@@ -47,6 +48,18 @@ pub(super) struct RepositoryView {
     created_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     base_repo: Option<BaseView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sync: Option<SyncView>,
+}
+
+/// How a mirror keeps up with its upstream.
+#[derive(Debug, Serialize)]
+struct SyncView {
+    status: &'static str,
+    runs: u64,
+    started_at: Option<String>,
+    finished_at: Option<String>,
+    error: Option<String>,
 }
 
 /// The answer of [`list`].
@@ -66,24 +79,45 @@ pub(super) struct RemovedView {
 }
 
 impl RepositoryView {
-    fn new(hosting: &Hosting, caller: &Caller, repository: &Repository) -> Result<Self, Error> {
+    fn new(app: &App, caller: &Caller, repository: &Repository) -> Result<Self, Error> {
         let id = target::id_for(caller, &repository.facts.path);
         let branch = &repository.row.default_branch;
-        let origin = hosting.origin(repository.row.id)?;
+        let origin = app.hosting.origin(repository.row.id)?;
+        let upstream = app.hosting.upstream(repository.row.id)?;
+        let at_work = app.mirrors.is_at_work(repository.row.id);
         Ok(Self {
             repo_id: id.clone(),
             url: id,
             default_branch: branch.as_branch().unwrap_or(branch.as_str()).to_owned(),
             created_at: repository.row.created_at.to_string(),
             base_repo: origin.map(BaseView::from),
+            sync: upstream.map(|upstream| SyncView::new(upstream.runs, at_work)),
         })
     }
 }
 
-/// `POST /api/v1/repos`: makes the private repository that the JWT names, empty or as a fork.
+impl SyncView {
+    fn new(runs: Runs, at_work: bool) -> Self {
+        let status = match (runs.started_at, runs.finished_at) {
+            (None, _) => "pending",
+            (_, None) if at_work => "running",
+            (_, None) => "interrupted",
+            _ if runs.failures > 0 => "failed",
+            _ => "ok",
+        };
+        Self {
+            status,
+            runs: runs.count,
+            started_at: runs.started_at.map(|at| at.to_string()),
+            finished_at: runs.finished_at.map(|at| at.to_string()),
+            error: runs.error,
+        }
+    }
+}
+
+/// `POST /api/v1/repos`: makes the private repository that the JWT names, empty, as a fork or as a mirror.
 ///
-/// 201 its id and time; 400 the body or the name is not understood, or asks for a mirror; 401 no valid
-/// credential, none with `repo:write`, or a fork whose token does not open its source; 403 the caller
+/// 201 its id and time; 400 the body or the name is not understood; 401 no valid credential, none with `repo:write`, or a fork whose token does not open its source; 403 the caller
 /// may not make it; 404 no such namespace, source or revision; 409 it exists.
 pub(super) async fn create(
     State(app): State<App>,
@@ -96,12 +130,19 @@ pub(super) async fn create(
     let new: NewRepository = body.parse_or_empty()?;
     let default_branch = new.default_branch.as_deref();
     let row = match new.base_repo {
-        Some(base) => {
-            let fork = base.into_fork(default_branch)?;
-            let (source, point) = fork.authorize(&app, &caller)?;
-            let forked = app.hosting.fork_repository(authorized, source, point);
-            forked.await?
-        }
+        Some(base) => match base.understood(default_branch)? {
+            Base::Fork(fork) => {
+                let (source, point) = fork.authorize(&app, &caller)?;
+                let forked = app.hosting.fork_repository(authorized, source, point);
+                forked.await?
+            }
+            Base::Mirror(settings) => {
+                let row = app.hosting.create_mirror(authorized, settings).await?;
+                // Made it is; if it can't be synced now, whoever pulls will be told so.
+                app.mirrors.start(row.id, caller.clone(), None).ok();
+                row
+            }
+        },
         None => {
             let settings = RepositorySettings {
                 visibility: Visibility::Private,
@@ -139,15 +180,14 @@ pub(super) async fn list(
     let limit = query.limit(PAGE_DEFAULT, PAGE_MAX)?;
     let after: Option<RepositoryName> = query.parsed("cursor", "a cursor of this list")?;
     let wanted = query.one("q")?.unwrap_or_default().to_ascii_lowercase();
-    let hosting = app.hosting.clone();
     off_runtime(move || {
-        let mut found = matching(&hosting, &authorized, after, &wanted, limit + 1)?;
+        let mut found = matching(&app.hosting, &authorized, after, &wanted, limit + 1)?;
         let has_more = found.len() > limit;
         found.truncate(limit);
         let last = found.last().map(|last| last.row.name.to_string());
         let repos = found
             .iter()
-            .map(|repository| RepositoryView::new(&hosting, &caller, repository))
+            .map(|repository| RepositoryView::new(&app, &caller, repository))
             .collect::<Result<_, _>>()?;
         Ok(Json(ListView {
             repos,
@@ -194,7 +234,7 @@ pub(super) async fn show(
 ) -> Result<Json<RepositoryView>, Error> {
     let path = target::repository(&caller, &query)?;
     let (_, repository) = app.hosting.authorize::<View>(&caller, &path)?;
-    let view = RepositoryView::new(&app.hosting, &caller, &repository)?;
+    let view = RepositoryView::new(&app, &caller, &repository)?;
     Ok(Json(view))
 }
 

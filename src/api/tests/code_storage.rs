@@ -74,7 +74,7 @@ async fn a_jwt_makes_the_repository_it_names() {
     let token = jwt("team/novel", &["repo:write"]);
     let path = "/api/v1/repos";
     for body in [
-        json!({"base_repo": {"provider": "github", "owner": "o", "name": "n"}}),
+        json!({"base_repo": {"provider": "svn", "owner": "o", "name": "n"}}),
         json!({"default_branch": "refs/tags/v1"}),
         json!({"default_branch": "a..b"}),
         json!([1]),

@@ -23,6 +23,7 @@ use crate::{
     auth::Authenticator,
     git::{self, fixture::Stock},
     hosting::{Hosting, bootstrap},
+    mirror::Mirrors,
     model::{Caller, Timestamp},
     store::{
         Store, StoreError,
@@ -126,9 +127,10 @@ impl World {
                 total: Duration::from_secs(600),
             },
         };
+        let mirrors = Mirrors::for_tests(hosting.clone());
         Self {
             admin_caller: auth.bearer(&admin, None).unwrap(),
-            router: super::router(hosting.clone(), auth, public_url, limits),
+            router: super::router(hosting.clone(), auth, mirrors, public_url, limits),
             store,
             hosting,
             folders,

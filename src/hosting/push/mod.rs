@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-mod tips;
+pub(super) mod tips;
 
 use tips::Tip;
 

@@ -17,11 +17,11 @@ use crate::{
 
 /// The object a ref shall name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Tip {
+pub(in crate::hosting) struct Tip {
     /// What it finally names when it is an annotated tag.
-    pub(super) peeled: Option<ObjectId>,
+    pub(in crate::hosting) peeled: Option<ObjectId>,
     /// Whether the ref loses commits by the move.
-    pub(super) forced: bool,
+    pub(in crate::hosting) forced: bool,
 }
 
 /// Says of each command whether it can still succeed as the refs stand, so that objects that
@@ -64,7 +64,7 @@ pub(super) fn hopeful(
 ///
 /// # Errors
 /// When the repository is damaged.
-pub(super) fn examine(
+pub(in crate::hosting) fn examine(
     repository: &Repository,
     push: &Push,
     hopeful: Vec<Result<(), Refusal>>,
