@@ -76,7 +76,7 @@ pub fn router(
         room: code_storage::Room::default(),
     };
     Router::new()
-        .merge(code_storage::routes())
+        .merge(code_storage::routes(&app))
         .merge(admin::routes())
         .method_not_allowed_fallback(wrong_method)
         .route("/api", any(unknown_path))

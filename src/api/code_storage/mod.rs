@@ -28,6 +28,7 @@ mod files;
 mod files_metadata;
 mod grep;
 mod merge;
+mod newer;
 mod notes;
 mod preconditions;
 mod repositories;
@@ -45,7 +46,12 @@ const PAGE_DEFAULT: usize = 20;
 /// Most items of a page.
 const PAGE_MAX: usize = 100;
 
-pub(super) fn routes() -> Router<App> {
+/// The routes by both of their spellings.
+pub(super) fn routes(app: &App) -> Router<App> {
+    newer::routes(app, by_older_names()).merge(by_older_names())
+}
+
+fn by_older_names() -> Router<App> {
     table([
         (
             "/api/v1/repos",

@@ -40,6 +40,7 @@ mod diffs;
 mod forks;
 mod merges;
 mod namespaces;
+mod newer;
 mod repositories;
 mod requests;
 mod searches;
