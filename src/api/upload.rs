@@ -93,6 +93,15 @@ impl Uploads {
         permit(&self.slots, 1).await
     }
 
+    /// Waits for memory for so many bytes beside the lines.
+    ///
+    /// # Errors
+    /// When too many others hold it.
+    pub(super) async fn room(&self, bytes: u64) -> Result<OwnedSemaphorePermit, UploadError> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).map_err(|_| UploadError::Busy)?;
+        permit(&self.memory, kib).await
+    }
+
     /// The lines of this body.
     pub(super) fn lines(&self, body: Body) -> Lines {
         Lines {

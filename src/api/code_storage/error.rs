@@ -63,6 +63,9 @@ pub(super) enum Error {
     /// No mirror can be synced now.
     #[error("the sync service is unavailable, try again later")]
     SyncUnavailable,
+    /// More was sent than is taken.
+    #[error("{0}")]
+    TooMuchSent(String),
     /// The file is not what the client thinks.
     #[error("precondition failed")]
     PreconditionFailed,
@@ -133,6 +136,7 @@ impl Error {
             Self::SyncUnavailable => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::TooMuch(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooMuchSent(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::OutOfRange { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,

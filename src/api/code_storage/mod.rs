@@ -22,6 +22,7 @@ mod commit;
 mod commit_pack;
 mod commits;
 mod content;
+mod diff_commit;
 mod diffs;
 mod error;
 mod files;
@@ -83,6 +84,7 @@ fn by_older_names() -> Router<App> {
         ),
         ("/api/v1/repos/commits", get(commits::list)),
         ("/api/v1/repos/commit-pack", post(commit_pack::create)),
+        ("/api/v1/repos/diff-commit", post(diff_commit::create)),
         ("/api/v1/repos/restore-commit", post(restore_commit::create)),
         ("/api/v1/repos/commit", get(commits::show)),
         ("/api/v1/repos/diff", get(diffs::commit)),

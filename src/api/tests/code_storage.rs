@@ -30,6 +30,7 @@ const ROUTES: &[(Method, &str, Option<&str>)] = &[
     (Method::POST, "/api/v1/repos/notes", Some("git:write")),
     (Method::DELETE, "/api/v1/repos/notes", Some("git:write")),
     (Method::POST, "/api/v1/repos/commit-pack", Some("git:write")),
+    (Method::POST, "/api/v1/repos/diff-commit", Some("git:write")),
     (
         Method::POST,
         "/api/v1/repos/restore-commit",

@@ -36,6 +36,7 @@ mod code_storage;
 mod commit_pack;
 mod contents;
 mod deploy_keys;
+mod diff_commit;
 mod diffs;
 mod forks;
 mod merges;

@@ -37,6 +37,17 @@ pub enum FileMode {
 pub struct UnknownMode(pub String);
 
 impl FileMode {
+    /// What a stored mode means, be it one that git no longer writes; `None` for a folder's.
+    pub fn of_bits(bits: u32) -> Option<Self> {
+        match bits & TYPE_BITS {
+            0o100_000 if bits & 0o100 == 0 => Some(Self::Plain),
+            0o100_000 => Some(Self::Executable),
+            0o120_000 => Some(Self::Symlink),
+            0o160_000 => Some(Self::Submodule),
+            _ => None,
+        }
+    }
+
     /// The mode as a number, whose octal digits everybody knows.
     pub fn bits(self) -> u32 {
         match self {

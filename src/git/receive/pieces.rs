@@ -70,6 +70,23 @@ impl BlobPieces {
         Ok(())
     }
 
+    /// All of it in memory, for whom that is bounded already.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn whole(self) -> Result<Vec<u8>, ReceiveError> {
+        if self.file.is_none() {
+            return Ok(self.held);
+        }
+        let mut bytes = Vec::new();
+        self.read(|piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })
+        .map_err(ReceiveError::Storage)?;
+        Ok(bytes)
+    }
+
     /// Passes all bytes on, from the first.
     pub(super) fn read(&self, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
         let Some(mut file) = self.file.as_ref() else {

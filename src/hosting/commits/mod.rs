@@ -14,6 +14,7 @@ use crate::{
     git::{
         self, ObjectKind, PackSet,
         browse::Browser,
+        diff::ApplyError,
         edit::{CommitText, EditError, FileMode, TreeEditor},
         receive::{BlobPieces, Composer, ReceiveError},
     },
@@ -141,6 +142,19 @@ impl From<ReceiveError> for CommitError {
     }
 }
 
+impl From<ApplyError> for CommitError {
+    fn from(error: ApplyError) -> Self {
+        match error {
+            ApplyError::Conflict { .. } => Self::Conflict(error.to_string()),
+            ApplyError::Read(error) => Self::Hosting(error.into()),
+            ApplyError::Empty
+            | ApplyError::Malformed { .. }
+            | ApplyError::Refused { .. }
+            | ApplyError::TooMuch(_) => Self::Invalid(error.to_string()),
+        }
+    }
+}
+
 impl From<EditError> for CommitError {
     fn from(error: EditError) -> Self {
         match error {
@@ -213,6 +227,33 @@ impl Base<'_> {
                     self.files += 1;
                 }
                 TreeChange::Remove { path } => drop(editor.remove(path.as_bytes())?),
+            }
+        }
+        Ok(editor.write(self.composer)?)
+    }
+
+    /// The tree that this patch makes of the one there is.
+    ///
+    /// # Errors
+    /// When the patch is malformed or does not apply, or trees can't be read or are not taken.
+    pub fn patched(&mut self, patch: &[u8]) -> Result<ObjectId, CommitError> {
+        let composer = &mut *self.composer;
+        let mut write = |content: &[u8]| -> Result<ObjectId, CommitError> {
+            Ok(composer.add(ObjectKind::Blob, content)?)
+        };
+        let tree = self.tree.as_ref();
+        let edits = git::diff::apply(Arc::clone(self.packs), tree, patch, &mut write)?;
+        let mut editor = TreeEditor::new(Arc::clone(self.packs), tree)?;
+        for edit in edits {
+            let file = edit
+                .file
+                .and_then(|(mode, id)| Some((FileMode::of_bits(mode)?, id)));
+            match file {
+                None => drop(editor.remove(&edit.path)?),
+                Some((mode, id)) => {
+                    editor.put(&edit.path, mode, id)?;
+                    self.files += 1;
+                }
             }
         }
         Ok(editor.write(self.composer)?)
