@@ -1,12 +1,15 @@
 //! Commits from files that are sent whole.
 //!
 //! Source: Code Storage API, "Create commit".
-//! Bounds: lines and bytes by `upload`, chunks by `stream`, files by configuration, [`OPEN_MAX`] of
-//! them unfinished at a time.
+//! Bounds: lines and bytes by `upload`, chunks by `stream`, files by configuration and
+//! [`FILES_CEILING`], [`OPEN_MAX`] of them unfinished at a time.
 //! Invariant: nothing becomes visible unless every line was good. Files that are deleted go first, so
 //! that the order of the list means nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
 use axum::{
     body::Body,
@@ -14,10 +17,13 @@ use axum::{
     http::request::Parts,
     response::Response,
 };
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, SeqAccess, Visitor},
+};
 
 use super::{
-    commit::{CommitBody, CommittedView, answered, object_id, required, split, writes_to},
+    commit::{CommittedView, answered, object_id, required, split, writes_to},
     error::Error,
     revision::tree_path,
     stream::{Text, decoded, first_line, understood},
@@ -34,14 +40,46 @@ use crate::{
     model::{BranchName, ObjectFormat, ObjectId},
 };
 
+/// Most files of one commit, whatever is configured: each takes some hundred bytes of memory.
+const FILES_CEILING: usize = 250_000;
 /// Most files that have begun and not ended.
 const OPEN_MAX: usize = 16;
 
+/// What the metadata has besides that of every commit.
 #[derive(Debug, Deserialize)]
-struct Metadata {
-    #[serde(flatten)]
-    commit: CommitBody,
-    files: Option<Vec<FileBody>>,
+struct FilesBody {
+    files: Option<ManyFiles>,
+}
+
+/// A list that ends in an error before it takes much memory.
+#[derive(Debug, Default)]
+struct ManyFiles(Vec<FileBody>);
+
+impl<'de> Deserialize<'de> for ManyFiles {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+
+        impl<'de> Visitor<'de> for List {
+            type Value = ManyFiles;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of files")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<ManyFiles, A::Error> {
+                let mut files = Vec::new();
+                while let Some(file) = list.next_element()? {
+                    if files.len() == FILES_CEILING {
+                        return Err(A::Error::custom(format!("more than {FILES_CEILING} files")));
+                    }
+                    files.push(file);
+                }
+                Ok(ManyFiles(files))
+            }
+        }
+
+        deserializer.deserialize_seq(List)
+    }
 }
 
 /// What is to be done to one path.
@@ -90,11 +128,12 @@ async fn commit(
     let (authorized, format) = writes_to(app, parts).await?;
     refuse_encoded(&parts.headers)?;
     let _slot = app.uploads.slot().await?;
-    let metadata: Metadata = first_line(lines).await?;
-    let (target, onto) = metadata.commit.onto(format)?;
+    let (metadata, special): (_, FilesBody) = first_line(lines).await?;
+    let (target, onto) = metadata.onto(format)?;
     *branch = Some(target.clone());
-    let text = metadata.commit.text(None)?;
-    let mut files = Files::new(metadata.files.unwrap_or_default(), app, format)?;
+    let text = metadata.text(None)?;
+    let files = special.files.unwrap_or_default().0;
+    let mut files = Files::new(files, app, format)?;
     let mut draft = app.hosting.draft(authorized, onto).await?;
     while let Some(line) = lines.next().await? {
         (draft, files) = off_runtime(move || {

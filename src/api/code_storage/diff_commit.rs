@@ -11,10 +11,10 @@ use axum::{
     http::request::Parts,
     response::Response,
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
-    commit::{CommitBody, CommittedView, answered, split, writes_to},
+    commit::{CommittedView, answered, split, writes_to},
     error::Error,
     stream::{Text, decoded, first_line, understood},
 };
@@ -69,7 +69,7 @@ async fn commit(
     let (authorized, format) = writes_to(app, parts).await?;
     refuse_encoded(&parts.headers)?;
     let _slot = app.uploads.slot().await?;
-    let metadata: CommitBody = first_line(lines).await?;
+    let (metadata, IgnoredAny) = first_line(lines).await?;
     let (target, onto) = metadata.onto(format)?;
     *branch = Some(target.clone());
     let text = metadata.text(None)?;

@@ -13,7 +13,7 @@ use base64::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::error::Error;
+use super::{commit::CommitBody, error::Error};
 use crate::api::{
     off_runtime,
     upload::{Line, Lines},
@@ -37,16 +37,22 @@ struct FirstLine<T> {
 #[derive(Debug, Deserialize)]
 pub(super) struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// The metadata in the first line.
-pub(super) async fn first_line<T>(lines: &mut Lines) -> Result<T, Error>
+/// The metadata in the first line: what all commits have in common, and what this kind has besides.
+///
+/// It is read twice, so that nothing of it is held that neither asks for.
+pub(super) async fn first_line<T>(lines: &mut Lines) -> Result<(CommitBody, T), Error>
 where
     T: DeserializeOwned + Send + 'static,
 {
     let missing = || Error::Parameter("the first line must hold metadata".to_owned());
     let line = lines.next().await?.ok_or_else(missing)?;
     off_runtime(move || {
-        let first: FirstLine<T> = understood(&line)?;
-        first.metadata.ok_or_else(missing)
+        let common: FirstLine<CommitBody> = understood(&line)?;
+        let special: FirstLine<T> = understood(&line)?;
+        Ok((
+            common.metadata.ok_or_else(missing)?,
+            special.metadata.ok_or_else(missing)?,
+        ))
     })
     .await
 }

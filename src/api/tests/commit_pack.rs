@@ -170,6 +170,10 @@ async fn what_breaks_the_rules_is_refused_and_leaves_nothing() {
             .map(|at| json!({"path": format!("f{at}"), "content_id": at.to_string()}))
             .collect()
     };
+    let countless = format!(
+        r#"{{"metadata":{{"target_branch":"main","commit_message":"m","author":{{"name":"a","email":"b"}},"files":[{}{{}}]}}}}"#,
+        "{},".repeat(2_500_000)
+    );
     let mut unfinished = vec![metadata(json!({ "files": many(17) }))];
     unfinished.extend((0..17).map(|at| chunk(&at.to_string(), b"x", false)));
     for (what, body) in [
@@ -243,6 +247,7 @@ async fn what_breaks_the_rules_is_refused_and_leaves_nothing() {
             "a base of nothing",
             lines(&[metadata(json!({"ephemeral_base": true})), done()]),
         ),
+        ("countless files", countless),
         ("no path", lines(&[file(json!({"path": null})), done()])),
         (
             "an empty path",
