@@ -6,15 +6,17 @@
 //! [`READ_BYTES_MAX`] of files read, [`STEPS_MAX`] of comparing; beyond, only what was found so far counts as moved.
 //! Invariant: the order of files stays; a moved file stands where its new path stands.
 
+mod moves;
 mod sketch;
 
 use std::{cmp::Reverse, collections::HashMap};
 
-use super::{DiffError, Differ, FileAt, Pair, Pairs, Similarity, State, read_blob};
+use super::{DiffError, Differ, FileAt, Pair, Pairs, Similarity, read_blob};
 use crate::{
     git::packs::{ObjectReader, ReadError},
     model::ObjectId,
 };
+use moves::Moves;
 pub(crate) use sketch::Sketch;
 
 /// What is remembered of files that are compared.
@@ -68,7 +70,7 @@ pub(super) fn detect(
     }
     let moves = search.moves();
     Ok(Pairs {
-        pairs: rearranged(pairs, moves),
+        pairs: moves.put_into(&pairs),
         detection_cut,
     })
 }
@@ -399,46 +401,6 @@ impl<'a> Search<'a> {
             uses: used.map(|source| (source.place, source.used)).collect(),
         }
     }
-}
-
-/// What was found, by places in the list of files.
-struct Moves {
-    origins: HashMap<usize, (usize, Similarity)>,
-    uses: HashMap<usize, u32>,
-}
-
-/// Puts the moves into the list. Of several files with one origin that is gone, the last took it along and the others
-/// are copies.
-fn rearranged(pairs: Vec<Pair>, moves: Moves) -> Vec<Pair> {
-    let Moves { origins, mut uses } = moves;
-    let moved = |(place, pair): (usize, &Pair)| {
-        let Some((source, score)) = origins.get(&place) else {
-            let gone = pair.after.is_none() && uses.contains_key(&place);
-            return (!gone).then_some(None);
-        };
-        Some(Some((*source, *score)))
-    };
-    let plan: Vec<_> = pairs.iter().enumerate().map(moved).collect();
-    let mut arranged = Vec::with_capacity(pairs.len());
-    for (place, plan) in plan.iter().enumerate() {
-        match plan {
-            None => {}
-            Some(None) => arranged.push(pairs[place].clone()),
-            Some(Some((source, score))) => {
-                let left = uses.get_mut(source).expect("a source of a move is used");
-                *left -= 1;
-                arranged.push(Pair {
-                    before: pairs[*source].before.clone(),
-                    after: pairs[place].after.clone(),
-                    state: match *left {
-                        0 => State::Renamed(*score),
-                        _ => State::Copied(*score),
-                    },
-                });
-            }
-        }
-    }
-    arranged
 }
 
 fn name(file: &FileAt) -> &[u8] {
