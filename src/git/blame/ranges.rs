@@ -270,7 +270,9 @@ mod tests {
             "1;2",
             "/seven/",
             "7",
-            ":one",
+            ":",
+            ":zz",
+            ":a:b",
             "99999999999999999999999",
         ] {
             assert!(ranges(&[texts]).is_err(), "{texts:?}");
