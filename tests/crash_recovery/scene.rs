@@ -182,7 +182,7 @@ fn entries(folder: &Path) -> BTreeSet<PathBuf> {
 }
 
 /// More than the server holds of a push in memory.
-const BIG_BYTES: usize = 9 << 19;
+const BIG_BYTES: usize = 11 << 19;
 
 /// A stream for `git fast-import`: tags `commit-1` … on one line of commits.
 fn history(commits: usize, big: usize) -> Vec<u8> {

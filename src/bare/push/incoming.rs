@@ -56,6 +56,29 @@ impl Incoming {
     }
 }
 
+/// Moves a file into a folder that others may remove as long as it is empty, as git does when it has
+/// packed what was in it.
+fn rename_into(source: &Path, folder: &Path, target: &Path, sharing: Sharing) -> io::Result<()> {
+    /// Removals in a row that are taken for chance.
+    const TRIES: usize = 10;
+    for _ in 1..TRIES {
+        match fs::rename(source, target) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => make_shared(folder, sharing)?,
+            renamed => return renamed,
+        }
+    }
+    fs::rename(source, target)
+}
+
+/// Makes a folder for all who share the repository; it may be gone again by then.
+fn make_shared(folder: &Path, sharing: Sharing) -> io::Result<()> {
+    disk::make_folder(folder)?;
+    match sharing.apply(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        applied => applied,
+    }
+}
+
 fn move_all(from: &Path, to: &Path, sharing: Sharing) -> io::Result<()> {
     let mut names: Vec<_> = fs::read_dir(from)?
         .map(|entry| entry.map(|entry| entry.file_name()))
@@ -67,8 +90,7 @@ fn move_all(from: &Path, to: &Path, sharing: Sharing) -> io::Result<()> {
         let (source, target) = (from.join(&name), to.join(&name));
         if source.is_dir() {
             if !target.is_dir() {
-                disk::make_folder(&target)?;
-                sharing.apply(&target)?;
+                make_shared(&target, sharing)?;
             }
             move_all(&source, &target, sharing)?;
         } else if target.exists() {
@@ -77,7 +99,7 @@ fn move_all(from: &Path, to: &Path, sharing: Sharing) -> io::Result<()> {
             sharing.apply(&source)?;
             // A hook may have made it, and may not have flushed it.
             fs::File::open(&source)?.sync_all()?;
-            fs::rename(&source, &target)?;
+            rename_into(&source, to, &target, sharing)?;
             moved = true;
         }
     }
