@@ -37,6 +37,7 @@ pub(super) struct CommitBody {
     commit_message: Option<String>,
     author: Option<PersonBody>,
     committer: Option<PersonBody>,
+    #[serde(alias = "expected_target_sha")]
     expected_head_sha: Option<String>,
     #[serde(alias = "base_ref")]
     base_branch: Option<String>,

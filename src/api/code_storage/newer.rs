@@ -5,8 +5,8 @@
 //! are understood here, too. What is answered under an older name is answered under the newer one besides.
 //!
 //! Source: Code Storage API, "Repositories" of the newer pages.
-//! Bounds: [`FIRST_LINE_MAX`] of a body that is a stream of lines, [`ANSWER_MAX`] of an answer that gets
-//! further names; other bodies by configuration.
+//! Bounds: [`ANSWER_MAX`] of an answer that gets further names; bodies by configuration. One that is a
+//! stream of lines passes as it is: whoever reads those knows both names.
 //! Invariant: a JWT opens what it names, in the path as elsewhere: another repository there is refused.
 //! Not here: what the requests do.
 
@@ -18,8 +18,6 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::any,
 };
-use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt as _, stream};
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::{Map, Value};
 use tower::ServiceExt as _;
@@ -31,8 +29,6 @@ use crate::{
     policy::Denied,
 };
 
-/// Longest first line of a stream whose names are translated.
-const FIRST_LINE_MAX: usize = 8 << 20;
 /// Longest answer that gets further names.
 const ANSWER_MAX: usize = 1 << 20;
 
@@ -113,37 +109,12 @@ const ROUTES: &[(Method, &str, &str, Names)] = &[
     (Method::GET, "notes", "/api/v1/repos/notes", NOTES),
     (Method::POST, "notes", "/api/v1/repos/notes", NOTES),
     (Method::DELETE, "notes", "/api/v1/repos/notes", NOTES),
-    (
-        Method::POST,
-        "commit-pack",
-        "/api/v1/repos/commit-pack",
-        WRITES,
-    ),
-    (
-        Method::POST,
-        "diff-commit",
-        "/api/v1/repos/diff-commit",
-        WRITES,
-    ),
-    (
-        Method::POST,
-        "restore-commit",
-        "/api/v1/repos/restore-commit",
-        WRITES,
-    ),
 ];
 
 const NOTES: Names = &[
     ("object_ref", "sha"),
     ("notes_ref", "ref"),
     ("expected_notes_ref_sha", "expected_ref_sha"),
-];
-
-const WRITES: Names = &[
-    ("base_ref", "base_branch"),
-    ("target_is_ephemeral", "ephemeral"),
-    ("base_is_ephemeral", "ephemeral_base"),
-    ("expected_target_sha", "expected_head_sha"),
 ];
 
 /// Things that are named by the path itself, and the field that names them in the older spelling.
@@ -304,9 +275,8 @@ async fn translated_body(
         return Ok(body);
     }
     let kind = parts.headers.get(header::CONTENT_TYPE);
-    if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-ndjson")) {
-        parts.headers.remove(header::CONTENT_LENGTH);
-        return Ok(translated_lines(body, names).await);
+    if kind.is_some_and(|kind| !kind.as_bytes().starts_with(b"application/json")) {
+        return Ok(body);
     }
     let most = app.body_max_bytes;
     let read = Limited::new(body, most).collect().await;
@@ -331,8 +301,7 @@ async fn translated_body(
     Ok(Body::from(text))
 }
 
-/// Renames fields, those of the metadata of a commit included; a field that is there by its older name
-/// stays what it is.
+/// Renames fields; one that is there by its older name stays what it is.
 fn rename(object: &mut Map<String, Value>, names: Names) {
     for (newer, older) in names {
         if !object.contains_key(*older)
@@ -341,39 +310,6 @@ fn rename(object: &mut Map<String, Value>, names: Names) {
             object.insert((*older).to_owned(), value);
         }
     }
-    if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
-        rename(metadata, names);
-    }
-}
-
-/// The stream with its first line translated, which is where names are.
-async fn translated_lines(body: Body, names: Names) -> Body {
-    let mut chunks = body.into_data_stream();
-    let mut begun = BytesMut::new();
-    while !begun.contains(&b'\n') && begun.len() < FIRST_LINE_MAX {
-        match chunks.next().await {
-            Some(Ok(chunk)) => begun.extend_from_slice(&chunk),
-            Some(Err(error)) => {
-                let failed = stream::iter([Ok(begun.freeze()), Err(error)]);
-                return Body::from_stream(failed.chain(chunks));
-            }
-            None => break,
-        }
-    }
-    let end = begun
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .unwrap_or(begun.len());
-    let line = begun.split_to(end);
-    let line = match serde_json::from_slice(&line) {
-        Ok(Value::Object(mut object)) => {
-            rename(&mut object, names);
-            Bytes::from(Value::Object(object).to_string())
-        }
-        _ => line.freeze(),
-    };
-    let first = stream::iter([Ok(line), Ok(begun.freeze())]);
-    Body::from_stream(first.chain(chunks))
 }
 
 /// The answer with the newer names besides the older ones.
@@ -460,14 +396,12 @@ mod tests {
             let Value::Object(mut object) = value else {
                 panic!("an object");
             };
-            rename(&mut object, WRITES);
+            rename(&mut object, NOTES);
             Value::Object(object)
         };
-        assert_eq!(
-            renamed(json!({"metadata": {"base_ref": "a", "target_branch": "b"}, "x": 1})),
-            json!({"metadata": {"base_branch": "a", "target_branch": "b"}, "x": 1})
-        );
-        let both = json!({"base_ref": "a", "base_branch": "b"});
+        let newer = json!({"object_ref": "a", "notes_ref": "b", "note": "c"});
+        assert_eq!(renamed(newer), json!({"sha": "a", "ref": "b", "note": "c"}));
+        let both = json!({"object_ref": "a", "sha": "b"});
         assert_eq!(renamed(both.clone()), both);
         assert_eq!(
             renamed_pair("ref=a%2Fb", &[("ref", "branch")]),
@@ -485,26 +419,6 @@ mod tests {
         assert_eq!(encoded("acme/novel"), "acme%2Fnovel");
         for broken in ["%", "%4", "%zz", "%+1", "%ff"] {
             assert!(decoded(broken).is_err(), "{broken}");
-        }
-    }
-
-    #[tokio::test]
-    async fn the_first_line_of_a_stream_is_translated_however_it_arrives() {
-        let wire = "{\"metadata\":{\"base_ref\":\"a\"}}\n{\"blob_chunk\":{\"base_ref\":1}}\n";
-        for size in [1, 7, 30, 1000] {
-            let pieces: Vec<_> = wire
-                .as_bytes()
-                .chunks(size)
-                .map(Bytes::copy_from_slice)
-                .collect();
-            let pieces = pieces.into_iter().map(Ok::<_, std::io::Error>);
-            let body = translated_lines(Body::from_stream(stream::iter(pieces)), WRITES).await;
-            let read = body.collect().await.unwrap().to_bytes();
-            let text = std::str::from_utf8(&read).unwrap();
-            assert_eq!(
-                text,
-                "{\"metadata\":{\"base_branch\":\"a\"}}\n{\"blob_chunk\":{\"base_ref\":1}}\n"
-            );
         }
     }
 }

@@ -32,6 +32,17 @@ async fn both_spellings_answer_the_same() {
             "commits?branch=draft&ephemeral=true",
         ),
         ("files?ref=side", "files?ref=side"),
+        ("files/metadata?ref=side", "files/metadata?ref=side"),
+        ("commit?ref=side", "commit?sha=side"),
+        ("tags", "tags"),
+        (
+            "branches/diff?ref=side&base_ref=main",
+            "branches/diff?branch=side&base=main",
+        ),
+        (
+            "merge/preview?source_ref=side&target_branch=main",
+            "merge/preview?source_branch=side&target_branch=main",
+        ),
         (
             "files?ref=draft&ref_is_ephemeral=true",
             "files?ref=draft&ephemeral=true",
@@ -153,4 +164,52 @@ async fn repositories_are_made_and_deleted_and_credentials_named_by_path() {
     assert_eq!(changed["id"], id);
     world.delete(&named, &org).await.is(200);
     world.delete(&named, &org).await.refused(404);
+}
+
+#[tokio::test]
+async fn commits_notes_and_branches_are_written_by_their_newer_names() {
+    let (world, token) = novel().await;
+    let below = "/api/repos/team%2Fnovel";
+    let metadata = json!({"metadata": {
+        "target_branch": "topic", "base_ref": "side", "commit_message": "Add a\n",
+        "author": {"name": "A", "email": "a@example.com"},
+        "files": [{"path": "a.txt", "content_id": "1"}],
+    }});
+    let chunk = json!({"blob_chunk": {"content_id": "1", "data": "YQ==", "eof": true}});
+    let body = format!("{metadata}\n{chunk}\n");
+    let path = format!("{below}/commit-pack");
+    let made = world.sends(&path, &token, body.clone()).await.is(201);
+    assert_eq!(made["result"]["branch"], "topic");
+    assert_eq!(made["result"]["target_branch"], "topic");
+    let commit = made["commit"]["commit_sha"].as_str().unwrap();
+    let guarded = body.replace("base_ref", "expected_target_sha");
+    world.sends(&path, &token, guarded).await.refused(400);
+
+    let note = json!({"object_ref": commit, "action": "add", "note": "Well done.",
+        "author": {"name": "A", "email": "a@example.com"}});
+    let notes = format!("{below}/notes");
+    world.post(&notes, &token, note).await.is(201);
+    let read = world
+        .get(&format!("{notes}?object_ref={commit}"), &token)
+        .await
+        .is(200);
+    assert!(
+        read["note"].as_str().unwrap().contains("Well done."),
+        "{read}"
+    );
+
+    let tag = json!({"name": "v-new", "target": commit});
+    world
+        .post(&format!("{below}/tags"), &token, tag)
+        .await
+        .is(200);
+    let gone = world
+        .delete(&format!("{below}/tags/v-new"), &token)
+        .await
+        .is(200);
+    assert_eq!(gone["name"], "v-new");
+    let removed = json!({"target_branch": "topic", "target_is_ephemeral": false});
+    let branches = format!("{below}/branches");
+    let answer = world.ask(Method::DELETE, &branches, &token, removed).await;
+    assert_eq!(answer.is(200)["name"], "topic");
 }
