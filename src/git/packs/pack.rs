@@ -198,6 +198,11 @@ impl Pack {
         shown.is_none_or(|shown| shown.contains(position))
     }
 
+    /// Whether all of its objects are there.
+    pub(crate) fn shows_all(&self) -> bool {
+        self.shown.is_none()
+    }
+
     /// Position of the object among the sorted ids, whether it is shown or not.
     pub(crate) fn find(&self, id: &oid) -> Option<u32> {
         let count = self.object_count();

@@ -135,7 +135,9 @@ impl PackSet {
         }
         let mut members = BTreeMap::new();
         for (at, pack) in (0u32..).zip(self.packs()) {
+            // Of a borrowed pack only a part is there, whatever its roots reach.
             if pack.object_count() as usize >= OBJECTS_MIN
+                && pack.shows_all()
                 && !left_out.contains(&at)
                 && let Some(roots) = Roots::read(pack.index_path())
             {
