@@ -7,6 +7,7 @@
 //! to make the new file from the old one, although the compressed bytes may be other than git's.
 
 mod binary;
+mod delta;
 mod quote;
 
 use std::io::Write as _;
