@@ -1,7 +1,8 @@
 //! Who wrote each line of a file, as far back as it can be followed.
 //!
 //! Source: git-blame(1) with its defaults: a file is followed through renames, lines that moved within it only when
-//! asked (`-M`); stock git is the judge.
+//! asked (`-M`); stock git is the judge. Known to differ: in long histories, a few moved lines are told to be from
+//! another commit than git says, with `-M` only.
 //! Bounds: [`FILE_BYTES_MAX`] and [`FILE_LINES_MAX`] the file, [`LINES_MAX`] of its lines, [`COMMITS_MAX`] commits
 //! looked at, [`READ_BYTES_MAX`] of older versions read, and the caller's deadline; beyond them there is no answer,
 //! since half of one would be wrong.
